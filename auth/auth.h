@@ -1,0 +1,152 @@
+/* auth.h - who the client is: one door to libsasl2's server side and to the account backends.
+ * Owner: run.c holds the struct auth; a session holds its exchange.
+ * Threads: every function of struct auth may be called on any thread. An exchange belongs to one
+ * thread at a time: the session makes it, gives it to the auth lane for each step and gets it back;
+ * where the session died meanwhile the lane frees it. auth_exchange_step is the only call that
+ * blocks (key derivation, a database, a directory).
+ * Failure: what the client did wrong is an outcome, not an error; only auth_open, auth_reload and
+ * auth_exchange_new (no memory) fill a struct err.
+ * Sources: RFC 4954 (AUTH), RFC 4616 (PLAIN), RFC 5802 and RFC 7677 (SCRAM-SHA-256), RFC 9266
+ * (tls-exporter), RFC 5929 (tls-unique). */
+#ifndef POSTERN_AUTH_AUTH_H
+#define POSTERN_AUTH_AUTH_H
+
+#include "auth/throttle.h"
+#include "base/err.h"
+#include "base/netaddr.h"
+
+/* Mechanisms are bits, in the order in which they are offered. */
+enum auth_mechanism {
+    AUTH_SCRAM_SHA_256_PLUS = 1 << 0,
+    AUTH_SCRAM_SHA_256 = 1 << 1,
+    AUTH_PLAIN = 1 << 2,
+    AUTH_LOGIN = 1 << 3,
+};
+#define AUTH_MECHANISMS_ALL                                                                        \
+    ((unsigned)(AUTH_SCRAM_SHA_256_PLUS | AUTH_SCRAM_SHA_256 | AUTH_PLAIN | AUTH_LOGIN))
+
+enum { AUTH_MECHANISMS_TEXT_MAX = 128 };
+
+unsigned auth_mechanism_parse(struct span name); /* its bit; 0 for one that we do not know */
+const char *auth_mechanism_name(enum auth_mechanism mechanism);
+unsigned
+auth_mechanisms_parse(struct span list); /* names between spaces; unknown ones are skipped */
+
+/* What keeps the accounts of a domain. A kind that this build does not have answers
+ * AUTH_UNAVAILABLE for its accounts. */
+enum auth_backend_kind {
+    AUTH_BACKEND_USERDB,   /* users.db; all domains of this kind share the one file */
+    AUTH_BACKEND_SYSTEM,   /* this machine's accounts and those of the domain it is joined to */
+    AUTH_BACKEND_LDAP,     /* a directory, by bind */
+    AUTH_BACKEND_KERBEROS, /* a KDC, by password */
+};
+
+struct auth_domain {
+    const char *name;
+    const char *const *aliases;
+    size_t alias_count;
+    enum auth_backend_kind backend;
+};
+
+enum {
+    AUTH_ITERATIONS_LEAST = 100000,
+    AUTH_ITERATIONS_DEFAULT = 100000,
+    AUTH_CACHE_TTL_DEFAULT_MS = 120000,
+    AUTH_CACHE_ENTRIES_DEFAULT = 1024,
+};
+
+struct auth_options {
+    const char *hostname;              /* libsasl2's serverFQDN */
+    const struct auth_domain *domains; /* in order; the first match wins */
+    size_t domain_count;
+    unsigned mechanisms; /* narrows the set; AUTH_MECHANISMS_ALL does not */
+    struct {
+        bool enabled;               /* PLAIN and LOGIN */
+        bool require_tls;           /* never in clear */
+        const char *default_domain; /* of a bare name; NULL or "" = the first domain */
+    } basic;
+    struct {
+        bool require_tls;
+        uint32_t iterations; /* of new verifiers and of the decoys; 0 = AUTH_ITERATIONS_DEFAULT */
+    } scram;
+    struct throttle_options throttle; /* all zero = the defaults of throttle.h */
+    const char *userdb_path;          /* users.db; needed when a domain is of kind userdb */
+    uint32_t cache_ttl_ms;            /* of a proved password; 0 = AUTH_CACHE_TTL_DEFAULT_MS */
+    uint32_t cache_entries;           /* 0 = AUTH_CACHE_ENTRIES_DEFAULT */
+};
+
+struct auth;
+
+/* Copies the options. The first call initialises libsasl2 for the process (call it before other
+ * threads use libsasl2) and opens, or makes, users.db. */
+bool auth_open(const struct auth_options *options, struct auth **a, struct err *e);
+/* The new options hold for exchanges that begin from now on; those under way keep the old ones.
+ * On failure nothing changes. The throttle's memory and the cache survive. */
+bool auth_reload(struct auth *a, const struct auth_options *options, struct err *e);
+void auth_close(struct auth **a); /* exchanges that still live keep what they need */
+
+/* The session's channel, as far as the choice of mechanisms goes. */
+struct auth_channel {
+    bool tls;
+    bool channel_binding; /* auth_peer will carry one: TLS is up and it could be exported */
+    unsigned mechanisms;  /* what the listener allows; AUTH_MECHANISMS_ALL where it does not say */
+};
+
+/* What may be used there, as bits; 0 = do not offer AUTH. Only what works: nothing in clear unless
+ * configured, -PLUS only with a channel binding, SCRAM only where a userdb is. */
+unsigned auth_mechanisms_for(struct auth *a, const struct auth_channel *channel);
+/* The same as the text behind "AUTH "; false when there is none. size: AUTH_MECHANISMS_TEXT_MAX. */
+bool auth_mechanisms(struct auth *a, const struct auth_channel *channel, char *out, size_t size);
+
+struct auth_binding {
+    const char *type; /* "tls-exporter" (RFC 9266) on TLS 1.3, "tls-unique" (RFC 5929) below */
+    struct span bytes;
+};
+enum { AUTH_BINDINGS_MAX = 3, AUTH_BINDING_BYTES_MAX = 64 };
+
+struct auth_peer {
+    struct netaddr client;
+    struct auth_channel channel;
+    struct auth_binding bindings[AUTH_BINDINGS_MAX]; /* copied; count 0 without channel_binding */
+    size_t binding_count;
+};
+
+enum auth_outcome {
+    AUTH_CONTINUE,        /* 334 and the challenge; more input is wanted */
+    AUTH_OK,              /* 235 */
+    AUTH_BAD_CREDENTIALS, /* 535 5.7.3; also for what could never be right, as an empty password */
+    AUTH_NO_BACKEND,      /* no such domain; on the wire exactly as AUTH_BAD_CREDENTIALS */
+    AUTH_UNAVAILABLE,     /* 454 4.7.0: a backend does not answer; never 535 */
+    AUTH_SYNTAX,          /* 501 5.5.2: the mechanism's message is malformed; no guess */
+    AUTH_MECHANISM,       /* 504 5.5.4: not offered here; no guess */
+    AUTH_THROTTLED,       /* 454 4.7.0: too many wrong passwords from there; nothing was checked */
+};
+
+struct auth_step {
+    enum auth_outcome outcome;
+    struct span challenge; /* AUTH_CONTINUE: raw, to be sent in base64; may be empty */
+    /* AUTH_OK: the one canonical form DOMAIN\account, the domain spelt as configured, the account
+     * normalised. No other name of the same account ever comes out. */
+    const char *identity;
+    uint32_t delay_ms;  /* wait this long before the reply (tarpit); 0 = at once */
+    const char *name;   /* the name as the client gave it, for the log; "" when none came */
+    const char *reason; /* for the log, never for the wire; "" on success */
+    /* All pointers belong to the exchange and stay until its next step or its end. */
+};
+
+struct auth_exchange;
+
+/* Cheap, does not block, copies the peer. mechanism: as the client named it (any case). */
+bool auth_exchange_new(struct auth *a, const struct auth_peer *peer, struct span mechanism,
+                       struct auth_exchange **x, struct err *e);
+/* The first step brings the initial response or has_input = false; an empty initial response ("=")
+ * is has_input = true and no bytes. `in` is decoded from base64. BLOCKS.
+ * After any outcome but AUTH_CONTINUE the exchange is over: each further step repeats a refusal. */
+void auth_exchange_step(struct auth_exchange *x, bool has_input, struct span in,
+                        struct auth_step *out);
+void auth_exchange_free(struct auth_exchange **x);
+
+/* Equal for peers that share a guess counter and a lane share: the address, for IPv6 its /64. */
+uint64_t auth_share_key(const struct netaddr *client);
+
+#endif

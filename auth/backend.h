@@ -1,0 +1,55 @@
+/* backend.h - what keeps accounts: the embedded user database, the machine, a directory, a KDC.
+ * Owner: auth.c opens and closes them. Threads: every call may come from any auth lane thread, many
+ * at once. Calls BLOCK; a backend that reaches over a network has its own deadline and says
+ * BACKEND_UNAVAILABLE when it passes.
+ * Failure: the result enum; `reason` is a line for the log that holds no secret.
+ * Promise of each backend: an unknown account, a wrong password and a disabled account take the
+ * same time. */
+#ifndef POSTERN_AUTH_BACKEND_H
+#define POSTERN_AUTH_BACKEND_H
+
+#include "base/span.h"
+
+enum backend_result {
+    BACKEND_OK,
+    BACKEND_BAD_PASSWORD,
+    BACKEND_NO_ACCOUNT,
+    BACKEND_DISABLED,    /* disabled, locked, expired, outside its hours */
+    BACKEND_GUEST,       /* the system let a guest or anonymous in: a refusal for us */
+    BACKEND_UNSUPPORTED, /* it cannot do what was asked, as handing out a verifier */
+    BACKEND_UNAVAILABLE, /* it does not answer now: 454 */
+};
+
+enum { SCRAM_SALT_MAX = 32, SCRAM_SALT_SIZE = 16, SCRAM_KEY_SIZE = 32, BACKEND_REASON_MAX = 160 };
+
+/* RFC 5802 section 3, RFC 7677: what a server keeps in place of a password. */
+struct scram_verifier {
+    uint32_t iterations;
+    uint8_t salt[SCRAM_SALT_MAX];
+    size_t salt_n;
+    uint8_t stored_key[SCRAM_KEY_SIZE];
+    uint8_t server_key[SCRAM_KEY_SIZE];
+};
+
+struct auth_backend;
+
+struct backend_ops {
+    const char *kind; /* "userdb", "system", ... */
+    /* account: normalised by identity.h, NUL-terminated, not empty; password: not empty, no NUL. */
+    enum backend_result (*verify)(struct auth_backend *b, const char *account, struct span password,
+                                  char reason[BACKEND_REASON_MAX]);
+    /* Fills *v for every result but UNSUPPORTED and UNAVAILABLE: where there is no usable account
+     * with a decoy that nobody can tell from a real one. *version changes with every change of the
+     * account. */
+    enum backend_result (*lookup_verifier)(struct auth_backend *b, const char *account,
+                                           struct scram_verifier *v, uint64_t *version,
+                                           char reason[BACKEND_REASON_MAX]);
+    void (*close)(struct auth_backend *b);
+};
+
+/* The head of each backend's own struct. */
+struct auth_backend {
+    const struct backend_ops *ops;
+};
+
+#endif
