@@ -9,7 +9,6 @@
 #include "base/err.h"
 #include "base/span.h"
 
-struct ssl_st;
 struct tls_context;
 
 struct tls_pair {

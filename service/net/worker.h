@@ -14,16 +14,12 @@
 struct uv_loop_s;
 struct worker;
 
-/* The node of the mailbox; a member of what is posted. It belongs to the mailbox from worker_post
- * until run is called; run may free or post it again. */
+/* The node of the mailbox; a member of what is posted (LIST_ENTRY finds the whole). It belongs to
+ * the mailbox from worker_post until run is called; run may free or post it again. */
 struct worker_item {
     struct worker_item *next;
     void (*run)(struct worker_item *item, struct worker *w);
 };
-
-/* MEMBER_OF(item, struct job, item): the job that holds the item. */
-#define MEMBER_OF(pointer, type, member)                                                           \
-    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 struct worker *worker_new(const char *name, unsigned index, struct err *e);
 bool worker_start(struct worker *w, struct err *e); /* on a thread of its own */

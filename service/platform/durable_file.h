@@ -15,8 +15,7 @@ struct durable_file {
     char temporary[PATH_TEXT_MAX];
 };
 
-/* unfinished_folder may be NULL: then the folder of `path` that is given at the commit is not known
- * yet, so it is an error. mode: POSIX permission bits. */
+/* unfinished_folder: on the same file system as the name to come. mode: POSIX permission bits. */
 bool durable_file_begin(struct durable_file *f, const char *unfinished_folder, unsigned mode,
                         struct err *e);
 bool durable_file_add(struct durable_file *f, struct span bytes, struct err *e);
