@@ -1,0 +1,40 @@
+/* explain.h - the whole walk CONNECT, MAIL, RCPT with its trace, for `postern explain` and for
+ * refusals that were kept. Pure; the same acl_decide as the server's.
+ * Owner: the caller's struct; the file names in it are borrowed from the policy. */
+#ifndef POSTERN_ACL_EXPLAIN_H
+#define POSTERN_ACL_EXPLAIN_H
+
+#include "acl/acl.h"
+#include "base/buf.h"
+
+enum acl_outcome {
+    ACL_ALLOWED,     /* exit 0 */
+    ACL_REFUSED,     /* exit 1 */
+    ACL_CANNOT_TELL, /* exit 2: DEFER or NEED */
+};
+
+enum { ACL_STAGES = 3 };
+
+struct acl_explanation {
+    enum acl_outcome outcome;
+    struct acl_reason steps[ACL_STAGES]; /* in order, up to the one that did not allow */
+    size_t n;
+};
+
+/* Stops at the first stage that does not allow. */
+void acl_explain(const struct acl_policy *policy, const struct acl_facts *facts,
+                 struct acl_explanation *out);
+
+/* The step that settled it: its fields are those of the JSON object. */
+const struct acl_reason *acl_explain_last(const struct acl_explanation *x);
+
+const char *acl_outcome_name(enum acl_outcome outcome); /* "allowed", "refused", "unknown" */
+const char *acl_stage_name(enum acl_stage stage);       /* "connect", "mail", "rcpt" */
+
+/* "550 5.7.1 Unable to relay for a@b"; "" where there is no reply to give (ALLOW, NEED). */
+bool acl_reason_reply(const struct acl_reason *reason, struct buf *out);
+
+/* The text form: a line for each step, then verdict, rule, entry, reply and change. */
+bool acl_explain_text(const struct acl_explanation *x, struct buf *out);
+
+#endif
