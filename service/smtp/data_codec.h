@@ -28,8 +28,8 @@ enum smtp_data_state {
     SMTP_DATA_LINE_DOT,    /* CRLF .      the dot is held back */
     SMTP_DATA_LINE_DOT_CR, /* CRLF . CR   both are held back */
     SMTP_DATA_TEXT,
-    SMTP_DATA_CR,   /* a CR is held back until the next byte tells what it is */
-    SMTP_DATA_CRCR, /* NORMALISE: more than one CR, still waiting for the LF */
+    SMTP_DATA_CR, /* a CR (NORMALISE: or several) is held back until the next byte tells what it is
+                   */
     SMTP_DATA_LF_LINE,
     SMTP_DATA_LF_LINE_DOT, /* bare LF .   the dot is held back */
     SMTP_DATA_ENDED,
@@ -44,7 +44,7 @@ struct smtp_data_decoder {
     bool refused; /* the policy refuses this content: from here on nothing is given out */
 };
 
-/* Room for a held-back byte or two and a line end. */
+/* What one step of the decoder gives. */
 struct smtp_data_piece {
     struct span out; /* decoded bytes: inside the input, or a constant; may be empty */
     size_t used;     /* bytes of the input that are done with */
@@ -54,8 +54,9 @@ struct smtp_data_piece {
 void smtp_data_decoder_init(struct smtp_data_decoder *d, enum smtp_data_kind kind,
                             enum smtp_bare_lf policy);
 
-/* One step: takes at least one byte of a non-empty input. Call until the input is used up or `end`.
- * The joined output depends on the joined input only, not on how it was cut. */
+/* One step; makes progress on any non-empty input (`used` may be 0 where a held-back byte is given
+ * out). Call until the input is used up or `end`. The joined output depends on the joined input
+ * only, not on how it was cut. */
 struct smtp_data_piece smtp_data_decode(struct smtp_data_decoder *d, struct span in);
 
 /* CHUNKS: the last octet has been given. A CR still held back is a bare one. */
