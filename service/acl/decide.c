@@ -1,0 +1,424 @@
+/* decide.c - the three questions, and why the answer is what it is. */
+#include "acl/policy.h"
+
+#include <string.h>
+
+#define PUT(field, ...) reason_put(field, sizeof(field), __VA_ARGS__)
+#define APPEND(field, ...) reason_append(field, sizeof(field), __VA_ARGS__)
+
+static void set_rule(struct acl_reason *r, const char *rule, const struct acl_position *at)
+{
+    PUT(r->rule, "%s", rule);
+    r->at = *at;
+}
+
+static void set_hit(struct acl_reason *r, const struct acl_hit *hit)
+{
+    PUT(r->entry, "%s", hit->text);
+    r->at = hit->at;
+}
+
+static enum acl_verdict allow(struct acl_reason *r)
+{
+    return r->verdict = ACL_ALLOW;
+}
+
+static enum acl_verdict need(struct acl_reason *r, unsigned facts)
+{
+    r->need = facts;
+    PUT(r->why, "the answer hangs on what is not known yet:%s%s%s",
+        (facts & ACL_NEED_NAMES) != 0 ? " the client's host name" : "",
+        (facts & ACL_NEED_TLS) != 0 ? " whether the session is under TLS" : "",
+        (facts & ACL_NEED_IDENTITY) != 0 ? " whether the client has authenticated" : "");
+    PUT(r->change, "find out%s%s%s",
+        (facts & ACL_NEED_NAMES) != 0 ? " the client's confirmed host name" : "",
+        (facts & ACL_NEED_TLS) != 0 ? " whether there is TLS" : "",
+        (facts & ACL_NEED_IDENTITY) != 0 ? " who has authenticated" : "");
+    return r->verdict = ACL_NEED;
+}
+
+static enum acl_verdict refuse(struct acl_reason *r, enum acl_verdict verdict, unsigned code,
+                               const char *enhanced)
+{
+    r->code = code;
+    PUT(r->enhanced, "%s", enhanced);
+    return r->verdict = verdict;
+}
+
+/* The change for a client that a control's list shuts out. */
+static void put_list_change(char *out, size_t size, const struct control *control,
+                            const struct acl_facts *facts, const struct acl_hit *hit)
+{
+    char client[NETADDR_TEXT_MAX];
+    if (control->grant == ACL_ONLY) {
+        netaddr_format(&facts->client, client);
+        reason_append(out, size, "add \"%s\" to %s", client, control->list_rule);
+        reason_append_at(out, size, &control->list_at);
+        return;
+    }
+    reason_append(out, size, "remove \"%s\" from %s", hit->text, control->list_rule);
+    reason_append_at(out, size, &hit->at);
+    if (hit->overlaps)
+        reason_append(out, size, ", and every other entry there that holds the client");
+}
+
+static void put_names_change(struct acl_reason *r, const struct control *control,
+                             const struct acl_facts *facts)
+{
+    char client[NETADDR_TEXT_MAX];
+    netaddr_format(&facts->client, client);
+    if (control->grant == ACL_ONLY)
+        PUT(r->change, "repair the reverse DNS of %s, or add \"%s\" to %s", client, client,
+            control->list_rule);
+    else
+        PUT(r->change, "repair the reverse DNS of %s, or take the host names out of %s", client,
+            control->list_rule);
+    reason_append_at(r->change, sizeof r->change, &control->list_at);
+}
+
+/* ---- CONNECT ------------------------------------------------------------------------------- */
+
+static enum acl_verdict decide_connect(const struct acl_policy *p, const struct acl_facts *f,
+                                       struct acl_reason *r)
+{
+    const struct control *control = &p->connection;
+    struct acl_hit hit = {.text = ""};
+    char client[NETADDR_TEXT_MAX];
+    netaddr_format(&f->client, client);
+    set_rule(r, control->rule, &control->list_at);
+    enum acl_match may = control_judge(control, f, &hit);
+    if (hit.text[0] != '\0')
+        set_hit(r, &hit);
+    switch (may) {
+    case ACL_MATCH_YES:
+        PUT(r->why,
+            hit.text[0] != '\0' ? "%s is in the connection list"
+                                : "%s is not in the list of those kept out",
+            client);
+        return allow(r);
+    case ACL_MATCH_UNKNOWN: return need(r, ACL_NEED_NAMES);
+    case ACL_MATCH_FAILED:
+        PUT(r->text, "Try again later");
+        PUT(r->hint, "the host name of %s could not be looked up", client);
+        PUT(r->why, "the connection list holds host names, and that of %s could not be found out",
+            client);
+        put_names_change(r, control, f);
+        return refuse(r, ACL_DEFER, 421, "4.7.1");
+    case ACL_MATCH_NO: break;
+    }
+    PUT(r->text, "Access denied");
+    PUT(r->hint, "%s may not connect", client);
+    PUT(r->why,
+        control->grant == ACL_ONLY ? "only listed clients may connect, and %s is not listed"
+                                   : "%s is listed among those that may not connect",
+        client);
+    put_list_change(r->change, sizeof r->change, control, f, &hit);
+    return refuse(r, ACL_DENY, 554, "5.7.1");
+}
+
+/* ---- MAIL ---------------------------------------------------------------------------------- */
+
+static enum acl_match match_of(enum acl_fact_state state)
+{
+    switch (state) {
+    case FACT_UNKNOWN: return ACL_MATCH_UNKNOWN;
+    case FACT_FAILED: return ACL_MATCH_FAILED;
+    case FACT_ABSENT: return ACL_MATCH_NO;
+    case FACT_VALUE: return ACL_MATCH_YES;
+    }
+    return ACL_MATCH_FAILED;
+}
+
+static void set_listener_rule(struct acl_reason *r, size_t listener, const char *what,
+                              const struct acl_position *at)
+{
+    PUT(r->rule, "listeners[%zu].%s", listener, what);
+    r->at = *at;
+}
+
+/* The rule that says whether anonymous is on: the listener's own, else the global one. */
+static void set_anonymous_rule(const struct acl_policy *p, size_t listener, struct acl_reason *r)
+{
+    if (listener < p->n_listeners && p->listeners[listener].anonymous_set)
+        set_listener_rule(r, listener, "anonymous", &p->listeners[listener].anonymous_at);
+    else
+        set_rule(r, "authentication.anonymous", &p->anonymous_at);
+}
+
+static enum acl_verdict refuse_clear(const struct acl_facts *f, struct acl_reason *r)
+{
+    PUT(r->text, "Must issue a STARTTLS command first");
+    PUT(r->why, "the listener demands TLS, and the session is in clear");
+    PUT(r->change, "use TLS, or set tls: optional for listeners[%zu]", f->listener);
+    reason_append_at(r->change, sizeof r->change, &r->at);
+    return refuse(r, ACL_DENY, 530, "5.7.0");
+}
+
+static enum acl_verdict refuse_anonymous(const struct acl_facts *f, struct acl_reason *r)
+{
+    PUT(r->text, "Client was not authenticated");
+    if (f->authentication_failed)
+        PUT(r->hint, "authentication failed earlier in this session");
+    PUT(r->why, "anonymous mail is off here, and the client has not authenticated%s",
+        f->authentication_failed ? " (it tried, and was refused)" : "");
+    PUT(r->change, "%s, or set %s: true",
+        f->authentication_failed ? "authenticate with a valid name and password" : "authenticate",
+        r->rule);
+    reason_append_at(r->change, sizeof r->change, &r->at);
+    return refuse(r, ACL_DENY, 530, "5.7.1");
+}
+
+static enum acl_verdict decide_mail(const struct acl_policy *p, const struct acl_facts *f,
+                                    struct acl_reason *r)
+{
+    bool tls_required = f->listener < p->n_listeners && p->listeners[f->listener].tls_required;
+    bool anonymous = policy_anonymous(p, f->listener);
+    enum acl_match tls = tls_required ? match_of(f->tls) : ACL_MATCH_YES;
+    enum acl_match login = anonymous ? ACL_MATCH_YES : match_of(f->identity_state);
+    if (tls_required)
+        set_listener_rule(r, f->listener, "tls", &p->listeners[f->listener].tls_at);
+    if (tls == ACL_MATCH_NO)
+        return refuse_clear(f, r);
+    if (!tls_required || !anonymous)
+        set_anonymous_rule(p, f->listener, r);
+    if (login == ACL_MATCH_NO)
+        return refuse_anonymous(f, r);
+    unsigned unknown = (tls == ACL_MATCH_UNKNOWN ? (unsigned)ACL_NEED_TLS : 0u) |
+                       (login == ACL_MATCH_UNKNOWN ? (unsigned)ACL_NEED_IDENTITY : 0u);
+    if (unknown != 0)
+        return need(r, unknown);
+    if (tls == ACL_MATCH_FAILED || login == ACL_MATCH_FAILED) {
+        PUT(r->text, "Try again later");
+        PUT(r->why, "who the client is could not be found out");
+        PUT(r->change, "repair what %s asks", r->rule);
+        return refuse(r, ACL_DEFER, 450, "4.7.1");
+    }
+    if (!anonymous)
+        PUT(r->why, "the client has authenticated as %.*s",
+            SPAN_ARG(span_sub(f->identity, 0, 256)));
+    else
+        PUT(r->why, tls_required ? "the session is under TLS" : "anonymous mail is taken here");
+    return allow(r);
+}
+
+/* ---- RCPT ---------------------------------------------------------------------------------- */
+
+/* What the relay right hangs on, and what grants it. */
+struct relay {
+    enum acl_match may;
+    unsigned need;
+    bool by_login;
+    struct acl_hit hit; /* of the list; text is empty when no entry was met */
+};
+
+static void judge_relay(const struct acl_policy *p, const struct acl_facts *f, struct relay *out)
+{
+    *out = (struct relay){.may = ACL_MATCH_YES};
+    if (f->origin == ACL_FROM_PICKUP)
+        return;
+    enum acl_match login = p->relay_authenticated ? match_of(f->identity_state) : ACL_MATCH_NO;
+    if (login == ACL_MATCH_YES) {
+        out->by_login = true;
+        return;
+    }
+    enum acl_match listed = control_judge(&p->relay, f, &out->hit);
+    if (listed == ACL_MATCH_YES)
+        return;
+    if (login == ACL_MATCH_UNKNOWN)
+        out->need |= ACL_NEED_IDENTITY;
+    if (listed == ACL_MATCH_UNKNOWN)
+        out->need |= ACL_NEED_NAMES;
+    if (out->need != 0)
+        out->may = ACL_MATCH_UNKNOWN;
+    else if (login == ACL_MATCH_FAILED || listed == ACL_MATCH_FAILED)
+        out->may = ACL_MATCH_FAILED;
+    else
+        out->may = ACL_MATCH_NO;
+}
+
+bool acl_has_relay_right(const struct acl_policy *policy, const struct acl_facts *facts)
+{
+    struct relay relay;
+    judge_relay(policy, facts, &relay);
+    return relay.may == ACL_MATCH_YES;
+}
+
+static enum acl_verdict allow_relay(const struct acl_policy *p, const struct acl_facts *f,
+                                    const struct relay *relay, struct acl_reason *r)
+{
+    char client[NETADDR_TEXT_MAX];
+    r->relay_right = true;
+    if (f->origin == ACL_FROM_PICKUP) {
+        PUT(r->rule, "pickup");
+        PUT(r->why, "the mail lies in the Pickup directory: who may write there may relay");
+        return allow(r);
+    }
+    if (relay->by_login) {
+        set_rule(r, "access.relay.authenticated", &p->relay_authenticated_at);
+        PUT(r->why, "clients that have authenticated may relay, and this one is %.*s",
+            SPAN_ARG(span_sub(f->identity, 0, 256)));
+        return allow(r);
+    }
+    netaddr_format(&f->client, client);
+    set_rule(r, p->relay.rule, &p->relay.list_at);
+    if (relay->hit.text[0] != '\0')
+        set_hit(r, &relay->hit);
+    PUT(r->why,
+        p->relay.grant == ACL_ONLY ? "%s is in the relay list"
+                                   : "%s is not in the list of those that may not relay",
+        client);
+    return allow(r);
+}
+
+static void put_unable(const struct acl_facts *f, struct acl_reason *r)
+{
+    PUT(r->text, "Unable to relay for %.*s", SPAN_ARG(span_sub(f->recipient.text, 0, 320)));
+}
+
+static enum acl_verdict defer_relay(const struct acl_policy *p, const struct acl_facts *f,
+                                    struct acl_reason *r)
+{
+    char client[NETADDR_TEXT_MAX];
+    netaddr_format(&f->client, client);
+    set_rule(r, p->relay.rule, &p->relay.list_at);
+    put_unable(f, r);
+    PUT(r->hint, "for now: the host name of %s could not be looked up", client);
+    PUT(r->why, "the relay list holds host names, and that of %s could not be found out", client);
+    put_names_change(r, &p->relay, f);
+    return refuse(r, ACL_DEFER, 450, "4.7.1");
+}
+
+static enum acl_verdict deny_relay(const struct acl_policy *p, const struct acl_facts *f,
+                                   const struct relay *relay, const char *whom,
+                                   struct acl_reason *r)
+{
+    char client[NETADDR_TEXT_MAX];
+    bool login_helps = p->relay_authenticated && f->identity_state != FACT_VALUE;
+    netaddr_format(&f->client, client);
+    set_rule(r, p->relay.rule, &p->relay.list_at);
+    if (relay->hit.text[0] != '\0')
+        set_hit(r, &relay->hit);
+    put_unable(f, r);
+    if (f->authentication_failed)
+        PUT(r->hint, "authentication failed earlier in this session");
+    else
+        PUT(r->hint,
+            login_helps ? "%s is not granted and has not authenticated" : "%s is not granted",
+            client);
+    PUT(r->why, "%s; %s %s%s", whom, client,
+        p->relay.grant == ACL_ONLY ? "is not in the relay list"
+                                   : "is in the list of those that may not relay",
+        login_helps && f->authentication_failed
+            ? " and its authentication failed earlier in this session"
+        : login_helps ? " and has not authenticated"
+        : !p->relay_authenticated && f->identity_state == FACT_VALUE
+            ? ", and authentication gives no relay right"
+            : "");
+    if (login_helps)
+        PUT(r->change, "%s, or ",
+            f->authentication_failed ? "authenticate with a valid name and password"
+                                     : "authenticate");
+    put_list_change(r->change, sizeof r->change, &p->relay, f, &relay->hit);
+    return refuse(r, ACL_DENY, 550, "5.7.1");
+}
+
+/* whom: the half sentence that says why the relay right is asked for. */
+static enum acl_verdict ask_relay(const struct acl_policy *p, const struct acl_facts *f,
+                                  const char *whom, struct acl_reason *r)
+{
+    struct relay relay;
+    judge_relay(p, f, &relay);
+    switch (relay.may) {
+    case ACL_MATCH_YES: return allow_relay(p, f, &relay, r);
+    case ACL_MATCH_FAILED: return defer_relay(p, f, r);
+    case ACL_MATCH_NO: return deny_relay(p, f, &relay, whom, r);
+    case ACL_MATCH_UNKNOWN: break;
+    }
+    set_rule(r, p->relay.rule, &p->relay.list_at);
+    return need(r, relay.need);
+}
+
+/* What could route the mail onwards from inside the local part (facts: the open-relay list). */
+static bool is_trapped(struct span local)
+{
+    for (size_t i = 0; i < local.n; i++)
+        if (local.p[i] == '@' || local.p[i] == '%' || local.p[i] == '!' || local.p[i] == ':')
+            return true;
+    return false;
+}
+
+static enum acl_verdict allow_domain(const struct acl_policy *p, const struct policy_domain *d,
+                                     struct acl_reason *r)
+{
+    PUT(r->rule, "domains[%zu]", (size_t)(d - p->domains));
+    PUT(r->entry, "%s", d->name);
+    r->at = d->at;
+    PUT(r->why, d->local ? "%s is a local domain" : "mail for %s is taken from everybody", d->name);
+    return allow(r);
+}
+
+static enum acl_verdict allow_postmaster(const struct acl_policy *p, struct acl_reason *r)
+{
+    r->local = r->postmaster = true;
+    if (p->postmaster != NAME_NONE) {
+        enum acl_verdict verdict = allow_domain(p, &p->domains[p->postmaster], r);
+        PUT(r->why, "postmaster is taken from everybody, for the first local domain, %s",
+            p->domains[p->postmaster].name);
+        return verdict;
+    }
+    set_rule(r, "service.hostname", &p->hostname_at);
+    PUT(r->entry, "%s", p->hostname);
+    PUT(r->why, "postmaster is taken from everybody, for %s", p->hostname);
+    return allow(r);
+}
+
+static enum acl_verdict deny_bare(const struct acl_facts *f, struct acl_reason *r)
+{
+    PUT(r->rule, "recipient.domain");
+    PUT(r->text, "Invalid address %.*s", SPAN_ARG(span_sub(f->recipient.text, 0, 320)));
+    PUT(r->hint, "a recipient needs a domain");
+    PUT(r->why, "the recipient has no domain; only postmaster may go without one");
+    PUT(r->change, "write the recipient with its domain");
+    return refuse(r, ACL_DENY, 550, "5.1.3");
+}
+
+static enum acl_verdict decide_rcpt(const struct acl_policy *p, const struct acl_facts *f,
+                                    struct acl_reason *r)
+{
+    const struct acl_path *to = &f->recipient;
+    const struct policy_domain *d = to->literal ? NULL : policy_domain_find(p, to->domain);
+    bool local = d != NULL && d->local;
+    if (to->domain.n == 0)
+        return to->postmaster ? allow_postmaster(p, r) : deny_bare(f, r);
+    if (!local && span_is_nocase(to->local, "postmaster") &&
+        span_equal_nocase(to->domain, span_str(p->hostname)))
+        return allow_postmaster(p, r);
+    r->local = local;
+    bool trapped = is_trapped(to->local);
+    if (d != NULL && (d->local || d->relay) && !trapped)
+        return allow_domain(p, d, r);
+    return ask_relay(
+        p, f,
+        trapped     ? "the local part could route the mail onwards, which takes the relay right"
+        : d != NULL ? "the domain is listed as remote without relay, which takes the relay right"
+                    : "the domain is not listed, which takes the relay right",
+        r);
+}
+
+enum acl_verdict acl_decide(const struct acl_policy *policy, enum acl_stage stage,
+                            const struct acl_facts *facts, struct acl_reason *reason)
+{
+    memset(reason, 0, sizeof *reason);
+    reason->stage = stage;
+    if (stage != ACL_RCPT && facts->origin == ACL_FROM_PICKUP) {
+        PUT(reason->rule, "pickup");
+        PUT(reason->why, "the mail lies in the Pickup directory: who may write there may relay");
+        return allow(reason);
+    }
+    switch (stage) {
+    case ACL_CONNECT: return decide_connect(policy, facts, reason);
+    case ACL_MAIL: return decide_mail(policy, facts, reason);
+    case ACL_RCPT: return decide_rcpt(policy, facts, reason);
+    }
+    return refuse(reason, ACL_DENY, 554, "5.7.1");
+}

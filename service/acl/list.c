@@ -1,0 +1,395 @@
+/* list.c - filling and sealing an access list. */
+#include "acl/entry.h"
+#include "acl/list_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void acl_problems_init(struct acl_problems *p)
+{
+    *p = (struct acl_problems){0};
+}
+
+void acl_problems_deinit(struct acl_problems *p)
+{
+    free(p->v);
+    *p = (struct acl_problems){0};
+}
+
+/* Room for `more` members of the given size; doubles. */
+static bool grow(void **v, size_t *cap, size_t n, size_t more, size_t size)
+{
+    if (n + more <= *cap)
+        return true;
+    size_t cap_new = *cap == 0 ? 8 : *cap * 2;
+    if (cap_new < n + more)
+        cap_new = n + more;
+    if (cap_new > UINT32_MAX - 1 || cap_new > SIZE_MAX / size)
+        return false; /* offsets and indexes are 32 bits */
+    void *p = realloc(*v, cap_new * size);
+    if (p == NULL)
+        return false;
+    *v = p;
+    *cap = cap_new;
+    return true;
+}
+
+static bool shrink(void **v, size_t *cap, size_t n, size_t size)
+{
+    if (n == *cap)
+        return true;
+    if (n == 0) {
+        free(*v);
+        *v = NULL;
+    } else {
+        void *p = realloc(*v, n * size);
+        if (p == NULL)
+            return false;
+        *v = p;
+    }
+    *cap = n;
+    return true;
+}
+
+static void add_problem(struct acl_problems *p, const struct acl_entry_source *source,
+                        const struct err *why)
+{
+    void *v = p->v;
+    if (p->n == ACL_PROBLEMS_MAX || !grow(&v, &p->cap, p->n, 1, sizeof *p->v)) {
+        p->left_out++;
+        return;
+    }
+    p->v = v;
+    struct acl_problem *problem = &p->v[p->n++];
+    *problem =
+        (struct acl_problem){.file = source->file, .line = source->line, .column = source->column};
+    size_t n = strlen(why->text);
+    if (n >= sizeof problem->text)
+        n = sizeof problem->text - 1;
+    memcpy(problem->text, why->text, n);
+}
+
+struct acl_list *acl_list_new(const struct netaddr *self, size_t n_self)
+{
+    struct netaddr loopback6 = {{0}};
+    struct acl_list *list = calloc(1, sizeof *list);
+    if (list == NULL)
+        return NULL;
+    list->self_entry = list->open_name = NAME_NONE;
+    list->self = calloc(n_self + 2, sizeof *list->self);
+    if (list->self == NULL) {
+        free(list);
+        return NULL;
+    }
+    loopback6.b[15] = 1;
+    list->self[0] = netaddr_v4((const uint8_t[4]){127, 0, 0, 1});
+    list->self[1] = loopback6;
+    if (n_self > 0)
+        memcpy(list->self + 2, self, n_self * sizeof *self);
+    list->n_self = n_self + 2;
+    return list;
+}
+
+void acl_list_free(struct acl_list **list)
+{
+    struct acl_list *l = *list;
+    if (l == NULL)
+        return;
+    for (size_t i = 0; i < l->n_patterns; i++)
+        acl_pattern_free(&l->patterns[i].pattern);
+    for (size_t i = 0; i < l->n_files; i++)
+        free(l->files[i]);
+    name_table_deinit(&l->name_table);
+    name_table_deinit(&l->suffix_table);
+    free(l->patterns);
+    free(l->names);
+    free(l->suffixes);
+    free(l->v4);
+    free(l->v6);
+    free(l->files);
+    free(l->pool);
+    free(l->entries);
+    free(l->self);
+    free(l);
+    *list = NULL;
+}
+
+static bool add_text(struct acl_list *list, struct span text, uint32_t *offset)
+{
+    void *pool = list->pool;
+    if (!grow(&pool, &list->cap_pool, list->n_pool, text.n + 1, 1))
+        return false;
+    list->pool = pool;
+    *offset = (uint32_t)list->n_pool;
+    memcpy(list->pool + list->n_pool, text.p, text.n);
+    list->pool[list->n_pool + text.n] = '\0';
+    list->n_pool += text.n + 1;
+    return true;
+}
+
+/* Entries come file by file: the last name is nearly always the one. */
+static bool add_file(struct acl_list *list, const char *file, uint16_t *index)
+{
+    void *files = list->files;
+    if (file == NULL)
+        file = "";
+    for (size_t i = list->n_files; i > 0; i--)
+        if (strcmp(list->files[i - 1], file) == 0) {
+            *index = (uint16_t)(i - 1);
+            return true;
+        }
+    if (list->n_files == UINT16_MAX ||
+        !grow(&files, &list->cap_files, list->n_files, 1, sizeof file))
+        return false;
+    list->files = files;
+    size_t n = strlen(file) + 1;
+    char *copy = malloc(n);
+    if (copy == NULL)
+        return false;
+    memcpy(copy, file, n);
+    *index = (uint16_t)list->n_files;
+    list->files[list->n_files++] = copy;
+    return true;
+}
+
+uint32_t v4_number(const struct netaddr *a)
+{
+    return (uint32_t)a->b[12] << 24 | (uint32_t)a->b[13] << 16 | (uint32_t)a->b[14] << 8 | a->b[15];
+}
+
+struct netaddr v4_address(uint32_t number)
+{
+    return netaddr_v4((const uint8_t[4]){(uint8_t)(number >> 24), (uint8_t)(number >> 16),
+                                         (uint8_t)(number >> 8), (uint8_t)number});
+}
+
+static bool add_interval(struct acl_list *list, const struct netaddr *first,
+                         const struct netaddr *last, uint32_t entry)
+{
+    if (netaddr_is_v4(first) && netaddr_is_v4(last)) {
+        void *v = list->v4;
+        if (!grow(&v, &list->cap_v4, list->n_v4, 1, sizeof *list->v4))
+            return false;
+        list->v4 = v;
+        list->v4[list->n_v4++] = (struct v4_interval){v4_number(first), v4_number(last), entry};
+        return true;
+    }
+    void *v = list->v6;
+    if (!grow(&v, &list->cap_v6, list->n_v6, 1, sizeof *list->v6))
+        return false;
+    list->v6 = v;
+    list->v6[list->n_v6++] = (struct v6_interval){*first, *last, entry};
+    return true;
+}
+
+static bool add_name(struct acl_list *list, bool suffix, uint32_t text, uint32_t entry)
+{
+    void *v = suffix ? list->suffixes : list->names;
+    size_t *n = suffix ? &list->n_suffixes : &list->n_names;
+    if (!grow(&v, suffix ? &list->cap_suffixes : &list->cap_names, *n, 1, sizeof(struct name_ref)))
+        return false;
+    *(suffix ? &list->suffixes : &list->names) = v;
+    ((struct name_ref *)v)[(*n)++] = (struct name_ref){text, entry};
+    return true;
+}
+
+static bool add_pattern(struct acl_list *list, struct acl_pattern *pattern, uint32_t entry)
+{
+    void *v = list->patterns;
+    if (!grow(&v, &list->cap_patterns, list->n_patterns, 1, sizeof *list->patterns))
+        return false;
+    list->patterns = v;
+    list->patterns[list->n_patterns++] = (struct list_pattern){pattern, entry};
+    return true;
+}
+
+/* Whether a stranger could have a name that this entry matches. */
+static bool open_to_strangers(const struct acl_entry *entry)
+{
+    char tail[256];
+    if (entry->kind == ENTRY_SUFFIX)
+        return acl_is_public_suffix(entry->name);
+    if (entry->kind != ENTRY_PATTERN)
+        return false;
+    acl_pattern_tail(entry->name, tail);
+    return tail[0] == '\0' || acl_is_public_suffix(span_str(tail));
+}
+
+/* What was written is kept only where the interval does not say it just so. */
+static bool wants_text(const struct acl_entry *entry, struct span written)
+{
+    char canonical[ACL_INTERVAL_TEXT_MAX];
+    if (entry->kind != ENTRY_ADDRESS)
+        return true;
+    acl_interval_format(&entry->first, &entry->last, canonical);
+    return !span_is(written, canonical);
+}
+
+static bool place(struct acl_list *list, const struct acl_entry *entry, struct acl_pattern *pattern,
+                  uint32_t text, uint32_t index)
+{
+    switch (entry->kind) {
+    case ENTRY_SELF:
+        if (list->self_entry == NAME_NONE)
+            list->self_entry = index;
+        for (size_t i = 0; i < list->n_self; i++)
+            if (!add_interval(list, &list->self[i], &list->self[i], index))
+                return false;
+        return true;
+    case ENTRY_ADDRESS: return add_interval(list, &entry->first, &entry->last, index);
+    case ENTRY_NAME: return add_name(list, false, text, index);
+    case ENTRY_SUFFIX: return add_name(list, true, text + 2, index);
+    case ENTRY_PATTERN: return add_pattern(list, pattern, index);
+    }
+    return false;
+}
+
+static bool add_entry(struct acl_list *list, const struct acl_entry_source *source,
+                      const struct acl_entry *entry, struct acl_pattern *pattern)
+{
+    struct span written = span_trim(source->text);
+    struct entry_info info = {.line = source->line, .text = NAME_NONE};
+    void *v = list->entries;
+    if (written.n > 0 && written.p[written.n - 1] == '.' && entry->kind != ENTRY_PATTERN)
+        written.n--; /* the root's dot of a name */
+    info.column = (uint16_t)(source->column > ENTRY_COLUMN_MAX ? ENTRY_COLUMN_MAX : source->column);
+    if (!grow(&v, &list->cap_entries, list->n_entries, 1, sizeof info))
+        return false;
+    list->entries = v;
+    if (!add_file(list, source->file, &info.file) ||
+        (wants_text(entry, written) && !add_text(list, written, &info.text)) ||
+        !place(list, entry, pattern, info.text, (uint32_t)list->n_entries))
+        return false;
+    if (list->open_name == NAME_NONE && open_to_strangers(entry))
+        list->open_name = (uint32_t)list->n_entries;
+    list->entries[list->n_entries++] = info;
+    return true;
+}
+
+bool acl_list_add(struct acl_list *list, const struct acl_entry_source *entries, size_t n,
+                  struct acl_problems *problems, struct err *e)
+{
+    if (list->sealed)
+        return err_set(e, ERR_BUG, "access list: an entry after it was sealed");
+    for (size_t i = 0; i < n; i++) {
+        struct acl_entry entry;
+        struct acl_pattern *pattern = NULL;
+        struct err why = {.class = ERR_NONE};
+        if (!acl_entry_parse(entries[i].text, &entry, &why) ||
+            (entry.kind == ENTRY_PATTERN && !acl_pattern_compile(entry.name, &pattern, &why))) {
+            add_problem(problems, &entries[i], &why);
+            continue;
+        }
+        if (!add_entry(list, &entries[i], &entry, pattern)) {
+            acl_pattern_free(&pattern);
+            return err_set(e, ERR_TEMP, "access list: no memory for entry %zu", list->n_entries);
+        }
+    }
+    return true;
+}
+
+static int compare_v4(const void *a, const void *b)
+{
+    const struct v4_interval *x = a, *y = b;
+    if (x->first != y->first)
+        return x->first < y->first ? -1 : 1;
+    if (x->last != y->last)
+        return x->last > y->last ? -1 : 1;
+    return x->entry < y->entry ? -1 : x->entry > y->entry;
+}
+
+static int compare_v6(const void *a, const void *b)
+{
+    const struct v6_interval *x = a, *y = b;
+    int order = netaddr_compare(&x->first, &y->first);
+    if (order == 0)
+        order = netaddr_compare(&y->last, &x->last);
+    return order != 0 ? order : x->entry < y->entry ? -1 : x->entry > y->entry;
+}
+
+static void mark_overlap(struct acl_list *list, uint32_t entry)
+{
+    list->entries[entry].column |= ENTRY_OVERLAPS;
+}
+
+/* In the order of their starts: what lies within an earlier one can be left out. */
+static void sort_v4(struct acl_list *list)
+{
+    size_t kept = 0;
+    if (list->n_v4 > 1)
+        qsort(list->v4, list->n_v4, sizeof *list->v4, compare_v4);
+    for (size_t i = 0; i < list->n_v4; i++) {
+        const struct v4_interval *before = kept == 0 ? NULL : &list->v4[kept - 1];
+        if (before != NULL && list->v4[i].first <= before->last) {
+            mark_overlap(list, before->entry);
+            mark_overlap(list, list->v4[i].entry);
+            if (list->v4[i].last <= before->last)
+                continue;
+        }
+        list->v4[kept++] = list->v4[i];
+    }
+    list->n_v4 = kept;
+}
+
+static void sort_v6(struct acl_list *list)
+{
+    size_t kept = 0;
+    if (list->n_v6 > 1)
+        qsort(list->v6, list->n_v6, sizeof *list->v6, compare_v6);
+    for (size_t i = 0; i < list->n_v6; i++) {
+        const struct v6_interval *before = kept == 0 ? NULL : &list->v6[kept - 1];
+        if (before != NULL && netaddr_compare(&list->v6[i].first, &before->last) <= 0) {
+            mark_overlap(list, before->entry);
+            mark_overlap(list, list->v6[i].entry);
+            if (netaddr_compare(&list->v6[i].last, &before->last) <= 0)
+                continue;
+        }
+        list->v6[kept++] = list->v6[i];
+    }
+    list->n_v6 = kept;
+}
+
+static bool build_table(struct acl_list *list, struct name_table *table, struct name_ref *refs,
+                        size_t n)
+{
+    if (!name_table_init(table, n))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t there = name_table_put(table, list->pool, refs[i].text, refs[i].entry);
+        if (there != NAME_NONE)
+            mark_overlap(list, there);
+    }
+    return true;
+}
+
+static bool shrink_all(struct acl_list *list)
+{
+    void *entries = list->entries, *pool = list->pool, *v4 = list->v4, *v6 = list->v6;
+    bool done = shrink(&entries, &list->cap_entries, list->n_entries, sizeof *list->entries) &&
+                shrink(&pool, &list->cap_pool, list->n_pool, 1) &&
+                shrink(&v4, &list->cap_v4, list->n_v4, sizeof *list->v4) &&
+                shrink(&v6, &list->cap_v6, list->n_v6, sizeof *list->v6);
+    list->entries = entries;
+    list->pool = pool;
+    list->v4 = v4;
+    list->v6 = v6;
+    return done;
+}
+
+bool acl_list_seal(struct acl_list *list, struct err *e)
+{
+    if (list->sealed)
+        return true;
+    sort_v4(list);
+    sort_v6(list);
+    if (!shrink_all(list) || !build_table(list, &list->name_table, list->names, list->n_names) ||
+        !build_table(list, &list->suffix_table, list->suffixes, list->n_suffixes)) {
+        name_table_deinit(&list->name_table);
+        return err_set(e, ERR_TEMP, "access list: no memory to sort %zu entries", list->n_entries);
+    }
+    free(list->names);
+    free(list->suffixes);
+    list->names = list->suffixes = NULL;
+    list->sealed = true;
+    return true;
+}

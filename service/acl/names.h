@@ -1,0 +1,32 @@
+/* names.h - a hash of host or domain names, 8 bytes a slot, over text that its owner keeps in one
+ * pool. Inside acl only. Threads: one while it is filled, then immutable. */
+#ifndef POSTERN_ACL_NAMES_H
+#define POSTERN_ACL_NAMES_H
+
+#include "base/span.h"
+
+#define NAME_NONE UINT32_MAX
+
+struct name_slot {
+    uint32_t text; /* offset of the name in the pool, NUL-terminated; NAME_NONE = free */
+    uint32_t value;
+};
+
+struct name_table {
+    struct name_slot *slots;
+    size_t size; /* a power of two, or 0 */
+};
+
+bool name_table_init(struct name_table *t, size_t n_names); /* false: no memory */
+void name_table_deinit(struct name_table *t);
+
+/* Returns the value of an equal name that is there already (case apart), else NAME_NONE. */
+uint32_t name_table_put(struct name_table *t, const char *pool, uint32_t text, uint32_t value);
+
+/* The value, or NAME_NONE. */
+uint32_t name_table_get(const struct name_table *t, const char *pool, struct span name);
+
+/* As name_table_get for the domains that the name lies below, the longest first: not itself. */
+uint32_t name_table_get_suffix(const struct name_table *t, const char *pool, struct span name);
+
+#endif

@@ -1,0 +1,61 @@
+/* policy.h - the built form of acl_options, and small helpers for the reason. Inside acl only. */
+#ifndef POSTERN_ACL_POLICY_H
+#define POSTERN_ACL_POLICY_H
+
+#include "acl/acl.h"
+#include "acl/names.h"
+#include "base/arena.h"
+#include "base/compiler.h"
+
+struct control {
+    const char *rule;      /* "access.connection", "access.relay" */
+    const char *list_rule; /* the same with ".list": what a change names */
+    enum acl_grant grant;
+    struct acl_position grant_at;
+    struct acl_list *list; /* never NULL */
+    struct acl_position list_at;
+};
+
+struct policy_domain {
+    const char *name; /* as written */
+    struct acl_position at;
+    bool local;
+    bool relay;
+};
+
+struct acl_policy {
+    struct arena memory;
+    struct control connection, relay;
+    bool relay_authenticated;
+    struct acl_position relay_authenticated_at;
+    bool anonymous;
+    struct acl_position anonymous_at;
+    const char *hostname;
+    struct acl_position hostname_at;
+    struct acl_listener_options *listeners;
+    size_t n_listeners;
+    struct policy_domain *domains;
+    size_t n_domains;
+    char *pool; /* the names of both tables, lower case; the value is an index in domains */
+    struct name_table exact, suffix;
+    uint32_t postmaster; /* index of the first local domain without wildcard, or NAME_NONE */
+};
+
+/* The domain entry that holds the name: exact, else the longest wildcard; NULL = not listed. */
+const struct policy_domain *policy_domain_find(const struct acl_policy *p, struct span name);
+
+/* Whether this listener takes mail without a login. */
+bool policy_anonymous(const struct acl_policy *p, size_t listener);
+
+/* What relay or connection control says about a client, polarity included: ACL_MATCH_YES = may. */
+enum acl_match control_judge(const struct control *control, const struct acl_facts *facts,
+                             struct acl_hit *hit);
+
+/* printf into a field of the reason; cut to fit, control bytes become '?'. */
+void reason_put(char *out, size_t size, const char *format, ...) PRINTF_LIKE(3, 4);
+/* As reason_put, behind what is there. */
+void reason_append(char *out, size_t size, const char *format, ...) PRINTF_LIKE(3, 4);
+/* " (postern.yaml:31)", or "" for a default. */
+void reason_append_at(char *out, size_t size, const struct acl_position *at);
+
+#endif
