@@ -62,6 +62,26 @@ static void put_list_change(char *out, size_t size, const struct control *contro
         reason_append(out, size, ", and every other entry there that holds the client");
 }
 
+/* The three ways in which something may not be found out, told in *hint and *why. */
+static void put_failure(struct acl_reason *r, const struct control *control,
+                        const struct acl_facts *facts)
+{
+    char client[NETADDR_TEXT_MAX];
+    netaddr_format(&facts->client, client);
+    if (facts->names.state == FACT_FAILED && acl_list_has_names(control->list)) {
+        PUT(r->hint, "for now: the host name of %s could not be looked up", client);
+        PUT(r->why, "%s holds host names, and that of %s could not be found out",
+            control->list_rule, client);
+    } else if (facts->names.state == FACT_VALUE && acl_list_has_names(control->list)) {
+        PUT(r->hint, "for now: the host name of %s could not be judged", client);
+        PUT(r->why, "a pattern of %s takes too many steps on the host name of %s",
+            control->list_rule, client);
+    } else {
+        PUT(r->hint, "for now: authentication is not available");
+        PUT(r->why, "who has authenticated could not be found out");
+    }
+}
+
 static void put_names_change(struct acl_reason *r, const struct control *control,
                              const struct acl_facts *facts)
 {
@@ -99,9 +119,7 @@ static enum acl_verdict decide_connect(const struct acl_policy *p, const struct 
     case ACL_MATCH_UNKNOWN: return need(r, ACL_NEED_NAMES);
     case ACL_MATCH_FAILED:
         PUT(r->text, "Try again later");
-        PUT(r->hint, "the host name of %s could not be looked up", client);
-        PUT(r->why, "the connection list holds host names, and that of %s could not be found out",
-            client);
+        put_failure(r, control, f);
         put_names_change(r, control, f);
         return refuse(r, ACL_DEFER, 421, "4.7.1");
     case ACL_MATCH_NO: break;
@@ -278,12 +296,9 @@ static void put_unable(const struct acl_facts *f, struct acl_reason *r)
 static enum acl_verdict defer_relay(const struct acl_policy *p, const struct acl_facts *f,
                                     struct acl_reason *r)
 {
-    char client[NETADDR_TEXT_MAX];
-    netaddr_format(&f->client, client);
     set_rule(r, p->relay.rule, &p->relay.list_at);
     put_unable(f, r);
-    PUT(r->hint, "for now: the host name of %s could not be looked up", client);
-    PUT(r->why, "the relay list holds host names, and that of %s could not be found out", client);
+    put_failure(r, &p->relay, f);
     put_names_change(r, &p->relay, f);
     return refuse(r, ACL_DEFER, 450, "4.7.1");
 }

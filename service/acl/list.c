@@ -51,8 +51,8 @@ static bool shrink(void **v, size_t *cap, size_t n, size_t size)
     return true;
 }
 
-static void add_problem(struct acl_problems *p, const struct acl_entry_source *source,
-                        const struct err *why)
+void problems_add(struct acl_problems *p, const char *text, const char *file, unsigned line,
+                  unsigned column)
 {
     void *v = p->v;
     if (p->n == ACL_PROBLEMS_MAX || !grow(&v, &p->cap, p->n, 1, sizeof *p->v)) {
@@ -61,12 +61,9 @@ static void add_problem(struct acl_problems *p, const struct acl_entry_source *s
     }
     p->v = v;
     struct acl_problem *problem = &p->v[p->n++];
-    *problem =
-        (struct acl_problem){.file = source->file, .line = source->line, .column = source->column};
-    size_t n = strlen(why->text);
-    if (n >= sizeof problem->text)
-        n = sizeof problem->text - 1;
-    memcpy(problem->text, why->text, n);
+    *problem = (struct acl_problem){.file = file, .line = line, .column = column};
+    size_t n = strlen(text);
+    memcpy(problem->text, text, n < sizeof problem->text ? n : sizeof problem->text - 1);
 }
 
 struct acl_list *acl_list_new(const struct netaddr *self, size_t n_self)
@@ -277,7 +274,7 @@ bool acl_list_add(struct acl_list *list, const struct acl_entry_source *entries,
         struct err why = {.class = ERR_NONE};
         if (!acl_entry_parse(entries[i].text, &entry, &why) ||
             (entry.kind == ENTRY_PATTERN && !acl_pattern_compile(entry.name, &pattern, &why))) {
-            add_problem(problems, &entries[i], &why);
+            problems_add(problems, why.text, entries[i].file, entries[i].line, entries[i].column);
             continue;
         }
         if (!add_entry(list, &entries[i], &entry, pattern)) {

@@ -39,7 +39,6 @@ struct name_ref {
     uint32_t entry;
 };
 
-/* One growing array, without macros: see list_grow. */
 struct acl_list {
     struct netaddr *self;
     size_t n_self;
@@ -62,6 +61,10 @@ struct acl_list {
     uint32_t open_name;  /* the first entry that names of strangers can match, or NAME_NONE */
     bool sealed;
 };
+
+/* Past ACL_PROBLEMS_MAX it is only counted. The text is cut to fit. */
+void problems_add(struct acl_problems *p, const char *text, const char *file, unsigned line,
+                  unsigned column);
 
 uint32_t v4_number(const struct netaddr *a);
 struct netaddr v4_address(uint32_t number);

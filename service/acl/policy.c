@@ -2,6 +2,7 @@
 #include "acl/policy.h"
 
 #include "acl/entry.h"
+#include "acl/list_parts.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -38,25 +39,6 @@ void reason_append_at(char *out, size_t size, const struct acl_position *at)
 {
     if (at->line > 0)
         reason_append(out, size, " (%s:%u)", at->file == NULL ? "" : at->file, at->line);
-}
-
-/* Domain faults go where the entries' faults go: through a list of no entries there is no way in,
- * so the array is filled here. */
-static void add_problem(struct acl_problems *problems, const struct acl_position *at,
-                        const char *text)
-{
-    struct acl_problem *v = NULL;
-    if (problems->n < ACL_PROBLEMS_MAX)
-        v = realloc(problems->v, (problems->n + 1) * sizeof *v);
-    if (v == NULL) {
-        problems->left_out++;
-        return;
-    }
-    problems->v = v;
-    problems->cap = problems->n + 1;
-    struct acl_problem *problem = &problems->v[problems->n++];
-    *problem = (struct acl_problem){.file = at->file, .line = at->line, .column = at->column};
-    reason_put(problem->text, sizeof problem->text, "%s", text);
 }
 
 /* A position whose file name is the policy's own. */
@@ -123,7 +105,7 @@ static bool keep_domain(struct acl_policy *p, const struct acl_domain_options *f
     if (!acl_host_name_ok(name)) {
         reason_put(text, sizeof text,
                    "%s: not a domain, expected a name as example.net or *.example.net", d->name);
-        add_problem(problems, &from->at, text);
+        problems_add(problems, text, from->at.file, from->at.line, from->at.column);
         return true;
     }
     uint32_t offset = (uint32_t)*pool_used;
@@ -133,7 +115,7 @@ static bool keep_domain(struct acl_policy *p, const struct acl_domain_options *f
     if (there != NAME_NONE) {
         reason_put(text, sizeof text, "%s: stands already at line %u, expected each domain once",
                    d->name, p->domains[there].at.line);
-        add_problem(problems, &from->at, text);
+        problems_add(problems, text, from->at.file, from->at.line, from->at.column);
         return true;
     }
     if (d->local && !wildcard && p->postmaster == NAME_NONE)
