@@ -533,7 +533,7 @@ CLOSED = [
 
 @pytest.mark.parametrize("relay_rule", OPEN)
 def test_an_open_relay_does_not_start_without_saying_so(make, relay_rule):
-    service = make({"access": {"relay": relay_rule}}, {"l": {"address": "0.0.0.0:29999"}})
+    service = make({"access": {"relay": relay_rule}})
     service.write()
     done = service.cli("check")
     assert done.returncode == 78 and "open relay" in (done.stdout + done.stderr), done
