@@ -51,3 +51,12 @@ def dns():
     server = DnsServer()
     yield server
     server.close()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What a test measured, one NOTE line each."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            for name, value in getattr(report, "user_properties", []):
+                if name == "note":
+                    terminalreporter.write_line(f"NOTE {value}")
