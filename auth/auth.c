@@ -1,0 +1,340 @@
+#include "auth/auth.h"
+
+#include "auth/backend_userdb.h"
+#include "auth/exchange.h"
+#include "auth/sasl_library.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "platform/clock.h"
+#include "platform/mutex.h"
+#include "platform/random.h"
+
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPTIONS_BYTES_MAX = 1 << 20, FINGERPRINT_KEY = 32 };
+
+struct auth {
+    struct mutex *lock; /* guards the counts, `current` and the throttle */
+    unsigned refs;      /* one of the owner, one of each exchange */
+    struct auth_snapshot *current;
+    struct throttle *throttle;
+    uint8_t fingerprint_key[FINGERPRINT_KEY];
+    unsigned available; /* mechanisms whose plug-ins are there */
+};
+
+static void drop_userdb(struct auth_userdb **u)
+{
+    if (*u == NULL || --(*u)->refs > 0) {
+        *u = NULL;
+        return;
+    }
+    (*u)->backend->ops->close((*u)->backend);
+    free(*u);
+    *u = NULL;
+}
+
+/* Under the lock, or before anybody else knows of the snapshot. */
+static void drop_snapshot(struct auth_snapshot **s)
+{
+    if (*s != NULL && --(*s)->refs == 0) {
+        drop_userdb(&(*s)->userdb);
+        arena_deinit(&(*s)->arena);
+        free(*s);
+    }
+    *s = NULL;
+}
+
+static bool copy_domains(struct auth_snapshot *s, const struct auth_options *from, struct err *e)
+{
+    struct arena *m = &s->arena;
+    size_t n = from->domain_count;
+    struct auth_domain *domains = arena_alloc(m, (n + 1) * sizeof *domains);
+    bool ok = domains != NULL;
+    for (size_t i = 0; ok && i < n; i++) {
+        const struct auth_domain *d = &from->domains[i];
+        const char **aliases = arena_alloc(m, (d->alias_count + 1) * sizeof *aliases);
+        domains[i] = (struct auth_domain){.name = arena_str(m, d->name),
+                                          .aliases = aliases,
+                                          .alias_count = d->alias_count,
+                                          .backend = d->backend};
+        ok = aliases != NULL && domains[i].name != NULL;
+        for (size_t k = 0; ok && k < d->alias_count; k++)
+            ok = (aliases[k] = arena_str(m, d->aliases[k])) != NULL;
+        if (ok && span_find(span_str(d->name), '\\') < strlen(d->name))
+            return err_set(e, ERR_PERM, "authentication.domains: %s: a name has no backslash",
+                           d->name);
+    }
+    s->options.domains = domains;
+    return ok || err_set(e, ERR_TEMP, "authentication: no memory");
+}
+
+static uint32_t or_default(uint32_t value, uint32_t otherwise)
+{
+    return value == 0 ? otherwise : value;
+}
+
+static bool copy_options(struct auth_snapshot *s, const struct auth_options *from, struct err *e)
+{
+    struct arena *m = &s->arena;
+    struct auth_options *o = &s->options;
+    *o = *from;
+    o->hostname = arena_str(m, from->hostname == NULL ? "localhost" : from->hostname);
+    o->userdb_path = arena_str(m, from->userdb_path == NULL ? "" : from->userdb_path);
+    o->basic.default_domain =
+        arena_str(m, from->basic.default_domain == NULL ? "" : from->basic.default_domain);
+    o->scram.iterations = or_default(o->scram.iterations, AUTH_ITERATIONS_DEFAULT);
+    o->cache_ttl_ms = or_default(o->cache_ttl_ms, AUTH_CACHE_TTL_DEFAULT_MS);
+    o->cache_entries = or_default(o->cache_entries, AUTH_CACHE_ENTRIES_DEFAULT);
+    if (o->hostname == NULL || o->userdb_path == NULL || o->basic.default_domain == NULL)
+        return err_set(e, ERR_TEMP, "authentication: no memory");
+    if (o->scram.iterations < AUTH_ITERATIONS_LEAST)
+        return err_set(e, ERR_PERM, "authentication.scram.iterations: %u is less than %d",
+                       (unsigned)o->scram.iterations, AUTH_ITERATIONS_LEAST);
+    return copy_domains(s, from, e);
+}
+
+static bool wants_userdb(const struct auth_options *o)
+{
+    for (size_t i = 0; i < o->domain_count; i++)
+        if (o->domains[i].backend == AUTH_BACKEND_USERDB)
+            return true;
+    return false;
+}
+
+/* The file that is open already is kept open where nothing about it changes: so its cache lives on.
+ */
+static bool open_userdb(struct auth_snapshot *s, const struct auth_snapshot *before, struct err *e)
+{
+    const struct auth_options *o = &s->options;
+    if (!wants_userdb(o))
+        return true;
+    if (before != NULL && before->userdb != NULL) {
+        const struct auth_options *was = &before->options;
+        if (strcmp(was->userdb_path, o->userdb_path) == 0 &&
+            was->scram.iterations == o->scram.iterations && was->cache_ttl_ms == o->cache_ttl_ms &&
+            was->cache_entries == o->cache_entries) {
+            s->userdb = before->userdb;
+            s->userdb->refs++;
+            return true;
+        }
+    }
+    struct backend_userdb_options options = {
+        .path = o->userdb_path,
+        .iterations = o->scram.iterations,
+        .cache_ttl_ms = o->cache_ttl_ms,
+        .cache_entries = o->cache_entries,
+    };
+    struct auth_userdb *u = calloc(1, sizeof *u);
+    if (u == NULL)
+        return err_set(e, ERR_TEMP, "authentication: no memory");
+    if (!backend_userdb_open(&options, &u->backend, e)) {
+        free(u);
+        return false;
+    }
+    u->refs = 1;
+    s->userdb = u;
+    return true;
+}
+
+/* Under the lock where `before` is given. */
+static bool make_snapshot(const struct auth_options *options, const struct auth_snapshot *before,
+                          unsigned available, struct auth_snapshot **out, struct err *e)
+{
+    struct auth_snapshot *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return err_set(e, ERR_TEMP, "authentication: no memory");
+    s->refs = 1;
+    arena_init(&s->arena, OPTIONS_BYTES_MAX);
+    if (!copy_options(s, options, e) || !open_userdb(s, before, e)) {
+        drop_snapshot(&s);
+        return false;
+    }
+    s->options.mechanisms &= available;
+    *out = s;
+    return true;
+}
+
+bool auth_open(const struct auth_options *options, struct auth **out, struct err *e)
+{
+    if (!sasl_library_start(e))
+        return false;
+    struct auth *a = calloc(1, sizeof *a);
+    if (a == NULL)
+        return err_set(e, ERR_TEMP, "authentication: no memory");
+    a->refs = 1;
+    a->lock = mutex_new();
+    uint8_t key[16];
+    random_bytes(key, sizeof key);
+    random_bytes(a->fingerprint_key, sizeof a->fingerprint_key);
+    a->available = sasl_library_mechanisms();
+    unsigned missing = AUTH_MECHANISMS_ALL & ~a->available;
+    if (missing != 0)
+        log_event(LOG_WARN, "auth.mechanism.missing", LOG_U("bits", missing),
+                  LOG_S("hint", "install the plug-ins of libsasl2 (libsasl2-modules)"));
+    if (a->lock == NULL || !throttle_new(&options->throttle, key, &a->throttle, e) ||
+        !make_snapshot(options, NULL, a->available, &a->current, e)) {
+        if (a->lock == NULL)
+            err_set(e, ERR_TEMP, "authentication: no memory");
+        throttle_free(&a->throttle);
+        mutex_free(&a->lock);
+        free(a);
+        return false;
+    }
+    *out = a;
+    return true;
+}
+
+bool auth_reload(struct auth *a, const struct auth_options *options, struct err *e)
+{
+    struct auth_snapshot *next = NULL;
+    mutex_lock(a->lock);
+    bool ok = make_snapshot(options, a->current, a->available, &next, e);
+    if (ok) {
+        struct auth_snapshot *before = a->current;
+        a->current = next;
+        throttle_set_options(a->throttle, &options->throttle);
+        drop_snapshot(&before);
+    }
+    mutex_unlock(a->lock);
+    return ok;
+}
+
+/* The last reference goes: nobody else can hold the lock any more. */
+static void release(struct auth *a)
+{
+    mutex_lock(a->lock);
+    bool last = --a->refs == 0;
+    mutex_unlock(a->lock);
+    if (!last)
+        return;
+    drop_snapshot(&a->current);
+    throttle_free(&a->throttle);
+    mutex_free(&a->lock);
+    secret_wipe_bytes(a->fingerprint_key, sizeof a->fingerprint_key);
+    free(a);
+}
+
+void auth_close(struct auth **a)
+{
+    if (a == NULL || *a == NULL)
+        return;
+    release(*a);
+    *a = NULL;
+}
+
+struct auth_snapshot *auth_hold(struct auth *a)
+{
+    mutex_lock(a->lock);
+    struct auth_snapshot *s = a->current;
+    s->refs++;
+    a->refs++;
+    mutex_unlock(a->lock);
+    return s;
+}
+
+void auth_release(struct auth *a, struct auth_snapshot *s)
+{
+    mutex_lock(a->lock);
+    drop_snapshot(&s);
+    mutex_unlock(a->lock);
+    release(a);
+}
+
+struct auth_backend *auth_snapshot_backend(const struct auth_snapshot *s, size_t domain)
+{
+    switch (s->options.domains[domain].backend) {
+    case AUTH_BACKEND_USERDB: return s->userdb->backend;
+    case AUTH_BACKEND_SYSTEM:
+    case AUTH_BACKEND_LDAP:
+    case AUTH_BACKEND_KERBEROS: break;
+    }
+    return NULL;
+}
+
+unsigned auth_snapshot_mechanisms(const struct auth_snapshot *s, const struct auth_channel *channel)
+{
+    const struct auth_options *o = &s->options;
+    unsigned bits = 0;
+    if (o->basic.enabled && o->domain_count > 0 && (channel->tls || !o->basic.require_tls))
+        bits |= AUTH_PLAIN | AUTH_LOGIN;
+    if (s->userdb != NULL && (channel->tls || !o->scram.require_tls))
+        bits |= AUTH_SCRAM_SHA_256;
+    if (s->userdb != NULL && channel->tls && channel->channel_binding)
+        bits |= AUTH_SCRAM_SHA_256_PLUS;
+    return bits & o->mechanisms & channel->mechanisms;
+}
+
+unsigned auth_mechanisms_for(struct auth *a, const struct auth_channel *channel)
+{
+    mutex_lock(a->lock);
+    unsigned bits = auth_snapshot_mechanisms(a->current, channel);
+    mutex_unlock(a->lock);
+    return bits;
+}
+
+uint64_t auth_share_key(const struct netaddr *client)
+{
+    size_t from = netaddr_is_v4(client) ? 8 : 0; /* an IPv4 address is in the second half */
+    uint64_t key = 0;
+    for (size_t i = from; i < from + 8; i++)
+        key = (key << 8) | client->b[i];
+    return key;
+}
+
+static struct span share_span(const uint64_t *key)
+{
+    return span_of(key, sizeof *key);
+}
+
+static int64_t now_ms(void)
+{
+    return (int64_t)clock_monotonic_ms();
+}
+
+struct throttle_verdict auth_throttle_check(struct auth *a, const struct netaddr *peer,
+                                            const char *account)
+{
+    uint64_t key = auth_share_key(peer);
+    mutex_lock(a->lock);
+    struct throttle_verdict v =
+        throttle_check(a->throttle, share_span(&key), span_str(account), now_ms());
+    mutex_unlock(a->lock);
+    return v;
+}
+
+/* A keyed digest of the password, cut to 64 bits: enough to know it again, useless without the key
+ * of this process. Never 0, which means "not known". */
+static uint64_t fingerprint(const struct auth *a, struct span password)
+{
+    uint8_t digest[EVP_MAX_MD_SIZE] = {0};
+    unsigned n = 0;
+    uint64_t f = 0;
+    if (password.n == 0 || HMAC(EVP_sha256(), a->fingerprint_key, FINGERPRINT_KEY, password.p,
+                                password.n, digest, &n) == NULL)
+        return 0;
+    memcpy(&f, digest, sizeof f);
+    return f == 0 ? 1 : f;
+}
+
+struct throttle_verdict auth_throttle_failed(struct auth *a, const struct netaddr *peer,
+                                             const char *account, struct span password)
+{
+    uint64_t key = auth_share_key(peer);
+    uint64_t print = fingerprint(a, password);
+    mutex_lock(a->lock);
+    struct throttle_verdict v =
+        throttle_failed(a->throttle, share_span(&key), span_str(account), print, now_ms());
+    mutex_unlock(a->lock);
+    return v;
+}
+
+void auth_throttle_succeeded(struct auth *a, const struct netaddr *peer, const char *account)
+{
+    uint64_t key = auth_share_key(peer);
+    mutex_lock(a->lock);
+    throttle_succeeded(a->throttle, share_span(&key), span_str(account), now_ms());
+    mutex_unlock(a->lock);
+}

@@ -1,0 +1,45 @@
+/* exchange.h - inside the auth room: what an exchange and the auth that made it share. */
+#ifndef POSTERN_AUTH_EXCHANGE_H
+#define POSTERN_AUTH_EXCHANGE_H
+
+#include "auth/auth.h"
+#include "auth/backend.h"
+#include "auth/identity.h"
+#include "base/arena.h"
+
+/* users.db, opened once and shared by the snapshots that name the same path and settings. */
+struct auth_userdb {
+    struct auth_backend *backend;
+    unsigned refs;
+};
+
+/* One set of options with the backends that they name; immutable, counted under auth's lock. */
+struct auth_snapshot {
+    struct arena arena; /* all strings of the options */
+    struct auth_options options;
+    struct auth_userdb *userdb; /* NULL: no domain is of that kind */
+    unsigned refs;
+};
+
+/* NULL: this build has no such backend. */
+struct auth_backend *auth_snapshot_backend(const struct auth_snapshot *s, size_t domain);
+
+/* A reference to the snapshot in force, and to the auth itself. */
+struct auth_snapshot *auth_hold(struct auth *a);
+void auth_release(struct auth *a, struct auth_snapshot *s);
+
+unsigned auth_snapshot_mechanisms(const struct auth_snapshot *s,
+                                  const struct auth_channel *channel);
+
+struct throttle_verdict auth_throttle_check(struct auth *a, const struct netaddr *peer,
+                                            const char *account);
+/* password: empty where it is not known (SCRAM). */
+struct throttle_verdict auth_throttle_failed(struct auth *a, const struct netaddr *peer,
+                                             const char *account, struct span password);
+void auth_throttle_succeeded(struct auth *a, const struct netaddr *peer, const char *account);
+
+/* For sasl_userdb.c, on the exchange's thread. */
+bool exchange_wants_verifier(const struct auth_exchange *x);
+bool exchange_verifier(struct auth_exchange *x, struct scram_verifier *v);
+
+#endif

@@ -1,0 +1,304 @@
+#include "auth/throttle.h"
+
+#include "base/list.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum kind { KIND_PEER, KIND_ACCOUNT, KIND_PAIR };
+
+/* A pair that has succeeded is remembered for so long as a known good one. */
+static const int64_t pair_memory_ms = 24 * 3600 * (int64_t)1000;
+static const uint32_t no_entry = UINT32_MAX;
+
+struct entry {
+    struct list_node lru; /* in use: the newest at the front */
+    uint64_t key;
+    uint32_t next; /* in its bucket */
+    uint32_t failures;
+    int64_t decayed_ms;   /* up to when forgetting has been applied */
+    int64_t refuse_until; /* a peer's */
+    int64_t success_ms;   /* a pair's; 0 = never */
+    uint64_t fingerprint; /* a pair's last wrong password; 0 = not known */
+};
+
+struct throttle {
+    struct throttle_options o;
+    uint8_t hash_key[16];
+    struct entry *entries;
+    uint32_t *buckets; /* a power of two of them */
+    uint32_t bucket_mask;
+    uint32_t used; /* entries[used...] were never used */
+    struct list lru;
+};
+
+/* SipHash-2-4 (Aumasson, Bernstein 2012): a client chooses names, so the hash must be keyed. */
+static uint64_t rotl(uint64_t v, unsigned bits)
+{
+    return (v << bits) | (v >> (64 - bits));
+}
+
+static void sip_round(uint64_t v[4])
+{
+    v[0] += v[1];
+    v[1] = rotl(v[1], 13) ^ v[0];
+    v[0] = rotl(v[0], 32);
+    v[2] += v[3];
+    v[3] = rotl(v[3], 16) ^ v[2];
+    v[0] += v[3];
+    v[3] = rotl(v[3], 21) ^ v[0];
+    v[2] += v[1];
+    v[1] = rotl(v[1], 17) ^ v[2];
+    v[2] = rotl(v[2], 32);
+}
+
+static uint64_t little_endian(const uint8_t *p)
+{
+    uint64_t v = 0;
+    for (unsigned i = 8; i-- > 0;)
+        v = (v << 8) | p[i];
+    return v;
+}
+
+struct sip {
+    uint64_t v[4];
+    uint8_t tail[8];
+    size_t n;
+};
+
+static void sip_add_byte(struct sip *s, uint8_t byte)
+{
+    s->tail[s->n++ % 8] = byte;
+    if (s->n % 8 != 0)
+        return;
+    uint64_t m = little_endian(s->tail);
+    s->v[3] ^= m;
+    sip_round(s->v);
+    sip_round(s->v);
+    s->v[0] ^= m;
+}
+
+/* Each part with its length before it, so that no two lists of parts are the same bytes. */
+static void sip_add(struct sip *s, struct span part)
+{
+    uint64_t n = part.n;
+    for (unsigned i = 0; i < 8; i++, n >>= 8)
+        sip_add_byte(s, (uint8_t)n);
+    for (size_t i = 0; i < part.n; i++)
+        sip_add_byte(s, part.p[i]);
+}
+
+static uint64_t entry_key(const struct throttle *t, enum kind kind, struct span peer,
+                          struct span account)
+{
+    uint64_t k0 = little_endian(t->hash_key), k1 = little_endian(t->hash_key + 8);
+    struct sip s = {.v = {k0 ^ 0x736f6d6570736575u, k1 ^ 0x646f72616e646f6du,
+                          k0 ^ 0x6c7967656e657261u, k1 ^ 0x7465646279746573u}};
+    sip_add_byte(&s, (uint8_t)kind);
+    sip_add(&s, kind == KIND_ACCOUNT ? span_of(NULL, 0) : peer);
+    sip_add(&s, kind == KIND_PEER ? span_of(NULL, 0) : account);
+    while (s.n % 8 != 7)
+        sip_add_byte(&s, 0);
+    sip_add_byte(&s, (uint8_t)(s.n + 1));
+    s.v[2] ^= 0xff;
+    for (unsigned i = 0; i < 4; i++)
+        sip_round(s.v);
+    return s.v[0] ^ s.v[1] ^ s.v[2] ^ s.v[3];
+}
+
+static uint32_t or_default(uint32_t value, uint32_t otherwise)
+{
+    return value == 0 ? otherwise : value;
+}
+
+void throttle_set_options(struct throttle *t, const struct throttle_options *o)
+{
+    uint32_t entries = t->o.entries; /* the table stays as it was born */
+    t->o = (struct throttle_options){
+        .delay_ms = or_default(o->delay_ms, 1000),
+        .delay_max_ms = or_default(o->delay_max_ms, 30000),
+        .account_delay_max_ms = or_default(o->account_delay_max_ms, 5000),
+        .free_failures = or_default(o->free_failures, 3),
+        .refuse_after = or_default(o->refuse_after, 10),
+        .refuse_ms = or_default(o->refuse_ms, 60000),
+        .refuse_max_ms = or_default(o->refuse_max_ms, 3600000),
+        .decay_ms = or_default(o->decay_ms, 600000),
+        .entries = entries,
+    };
+}
+
+bool throttle_new(const struct throttle_options *options, const uint8_t key[16],
+                  struct throttle **out, struct err *e)
+{
+    struct throttle *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        return err_set(e, ERR_TEMP, "throttle: no memory");
+    uint32_t entries = or_default(options->entries, 16384);
+    uint32_t buckets = 1;
+    while (buckets < entries && buckets < (UINT32_MAX / 2))
+        buckets *= 2;
+    t->o.entries = entries;
+    throttle_set_options(t, options);
+    memcpy(t->hash_key, key, sizeof t->hash_key);
+    t->entries = calloc(entries, sizeof *t->entries);
+    t->buckets = malloc(buckets * sizeof *t->buckets);
+    if (t->entries == NULL || t->buckets == NULL) {
+        throttle_free(&t);
+        return err_set(e, ERR_TEMP, "throttle: no memory for %u entries", (unsigned)entries);
+    }
+    t->bucket_mask = buckets - 1;
+    for (uint32_t i = 0; i < buckets; i++)
+        t->buckets[i] = no_entry;
+    list_init(&t->lru);
+    *out = t;
+    return true;
+}
+
+void throttle_free(struct throttle **t)
+{
+    if (t == NULL || *t == NULL)
+        return;
+    free((*t)->entries);
+    free((*t)->buckets);
+    free(*t);
+    *t = NULL;
+}
+
+/* One failure is forgotten every decay_ms. */
+static void decay(const struct throttle *t, struct entry *en, int64_t now_ms)
+{
+    if (now_ms <= en->decayed_ms)
+        return;
+    int64_t steps = (now_ms - en->decayed_ms) / (int64_t)t->o.decay_ms;
+    if (en->failures == 0 || steps >= (int64_t)en->failures) {
+        en->failures = 0;
+        en->decayed_ms = now_ms;
+        return;
+    }
+    en->failures -= (uint32_t)steps;
+    en->decayed_ms += steps * (int64_t)t->o.decay_ms;
+}
+
+static struct entry *find(struct throttle *t, uint64_t key, int64_t now_ms)
+{
+    for (uint32_t i = t->buckets[key & t->bucket_mask]; i != no_entry; i = t->entries[i].next) {
+        struct entry *en = &t->entries[i];
+        if (en->key == key) {
+            decay(t, en, now_ms);
+            return en;
+        }
+    }
+    return NULL;
+}
+
+static void unlink_entry(struct throttle *t, uint32_t index)
+{
+    struct entry *en = &t->entries[index];
+    uint32_t *at = &t->buckets[en->key & t->bucket_mask];
+    while (*at != index)
+        at = &t->entries[*at].next;
+    *at = en->next;
+    list_remove(&en->lru);
+}
+
+static struct entry *find_or_make(struct throttle *t, uint64_t key, int64_t now_ms)
+{
+    struct entry *en = find(t, key, now_ms);
+    if (en != NULL) {
+        list_remove(&en->lru);
+        list_push_front(&t->lru, &en->lru);
+        return en;
+    }
+    uint32_t index = t->used;
+    if (index < t->o.entries) {
+        t->used++;
+    } else { /* full: the longest unused gives way */
+        struct list_node *oldest = t->lru.head.prev;
+        index = (uint32_t)(LIST_ENTRY(oldest, struct entry, lru) - t->entries);
+        unlink_entry(t, index);
+    }
+    en = &t->entries[index];
+    *en = (struct entry){.key = key, .decayed_ms = now_ms};
+    en->next = t->buckets[key & t->bucket_mask];
+    t->buckets[key & t->bucket_mask] = index;
+    list_push_front(&t->lru, &en->lru);
+    return en;
+}
+
+/* base doubled `times` times, at most cap. */
+static uint32_t doubled(uint32_t base, uint32_t times, uint32_t cap)
+{
+    uint64_t v = base;
+    for (uint32_t i = 0; i < times && v < cap; i++)
+        v *= 2;
+    return v < cap ? (uint32_t)v : cap;
+}
+
+static uint32_t failure_delay(const struct throttle *t, const struct entry *peer,
+                              const struct entry *account)
+{
+    uint32_t free_failures = t->o.free_failures;
+    uint32_t delay = t->o.delay_ms;
+    if (peer != NULL && peer->failures > free_failures)
+        delay = doubled(t->o.delay_ms, peer->failures - free_failures, t->o.delay_max_ms);
+    if (account != NULL && account->failures > free_failures)
+        delay +=
+            doubled(t->o.delay_ms, account->failures - free_failures, t->o.account_delay_max_ms);
+    return delay;
+}
+
+struct throttle_verdict throttle_check(struct throttle *t, struct span peer, struct span account,
+                                       int64_t now_ms)
+{
+    struct entry *p = find(t, entry_key(t, KIND_PEER, peer, account), now_ms);
+    if (p == NULL || now_ms >= p->refuse_until)
+        return (struct throttle_verdict){false, 0};
+    struct entry *pair = find(t, entry_key(t, KIND_PAIR, peer, account), now_ms);
+    bool known_good = pair != NULL && pair->success_ms != 0 &&
+                      now_ms - pair->success_ms < pair_memory_ms &&
+                      pair->failures < t->o.free_failures;
+    if (known_good)
+        return (struct throttle_verdict){false, 0};
+    return (struct throttle_verdict){true, t->o.delay_ms};
+}
+
+struct throttle_verdict throttle_failed(struct throttle *t, struct span peer, struct span account,
+                                        uint64_t fingerprint, int64_t now_ms)
+{
+    struct entry *pair = find_or_make(t, entry_key(t, KIND_PAIR, peer, account), now_ms);
+    bool repeated = fingerprint != 0 && pair->fingerprint == fingerprint;
+    if (!repeated) {
+        pair->failures++;
+        pair->fingerprint = fingerprint;
+    }
+    /* A table of one or two entries could give the same memory out twice; then the counters are
+     * poor, but nothing breaks: each is used before the next is asked for. */
+    struct entry *a = find_or_make(t, entry_key(t, KIND_ACCOUNT, peer, account), now_ms);
+    if (!repeated)
+        a->failures++;
+    struct entry account_now = *a;
+    struct entry *p = find_or_make(t, entry_key(t, KIND_PEER, peer, account), now_ms);
+    if (!repeated)
+        p->failures++;
+    if (!repeated && p->failures >= t->o.refuse_after)
+        p->refuse_until =
+            now_ms + doubled(t->o.refuse_ms, p->failures - t->o.refuse_after, t->o.refuse_max_ms);
+    return (struct throttle_verdict){false, failure_delay(t, p, &account_now)};
+}
+
+void throttle_succeeded(struct throttle *t, struct span peer, struct span account, int64_t now_ms)
+{
+    struct entry *pair = find_or_make(t, entry_key(t, KIND_PAIR, peer, account), now_ms);
+    /* Only what this pair itself had added is forgiven: a right password of one's own account must
+     * not buy new guesses at somebody else's. */
+    uint32_t forgiven = pair->failures;
+    pair->failures = 0;
+    pair->fingerprint = 0;
+    pair->success_ms = now_ms == 0 ? 1 : now_ms;
+    const enum kind counted[] = {KIND_PEER, KIND_ACCOUNT};
+    for (size_t i = 0; forgiven > 0 && i < sizeof counted / sizeof *counted; i++) {
+        struct entry *en = find(t, entry_key(t, counted[i], peer, account), now_ms);
+        if (en != NULL)
+            en->failures -= en->failures < forgiven ? en->failures : forgiven;
+    }
+}
