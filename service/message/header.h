@@ -56,7 +56,7 @@ size_t header_scan_feed(struct header_scan *s, struct span bytes);
 /* The message is over; an unfinished field counts. */
 void header_scan_end(struct header_scan *s);
 
-/* Hop limit: true when one more hop would be too many (a limit of 0 switches it off). */
+/* Hop limit: true when the message has made more hops than the limit (0 switches it off). */
 bool header_hops_exceeded(unsigned received, unsigned limit);
 
 /* Copies a message and drops header fields, their folded lines too. */
@@ -64,7 +64,7 @@ struct header_filter {
     const char *const *names; /* NULL at the end; any case; stays the caller's */
     int state;
     size_t name_n;
-    bool only_wsp_left;
+    bool dropping; /* the line before was dropped: a folded one goes with it */
     char name[HEADER_NAME_MAX];
     size_t dropped; /* fields */
 };
