@@ -196,7 +196,7 @@ static bool skip_rest(struct address_scan *s)
 static enum address_result finish(struct element *e)
 {
     bool good = !e->bad && !e->phrase && !e->domain_empty && e->out->n > 0 && !e->out->failed &&
-                e->out->n <= ADDRESS_TEXT_MAX && !(e->at && !e->word_last);
+                e->out->n <= ADDRESS_TEXT_MAX && e->word_last;
     return good ? ADDRESS_OK : ADDRESS_BAD;
 }
 
@@ -227,7 +227,7 @@ enum address_result address_next(struct address_scan *s, struct buf *out)
             begun = e.bad;
         } else if (c == '<') {
             s->at++;
-            e.bad |= e.at && !e.phrase;
+            e.bad = false; /* whatever stood before is a display name, "a@b <a@b>" too */
             take_angle(s, &e);
             e.bad |= skip_rest(s);
             return finish(&e);

@@ -43,6 +43,8 @@
 #include "base/err.h"
 #include "base/secret.h"
 #include "base/span.h"
+#include "smtp/data_codec.h"
+#include "smtp/reply.h"
 
 #define SMTP_CLIENT_NO_DEADLINE INT64_MAX
 
@@ -135,8 +137,8 @@ struct smtp_client_outcome {
     enum smtp_client_result result;
     int code;        /* the peer's reply code; 0: the verdict is ours (size, SMTPUTF8, time-out) */
     char status[12]; /* "5.1.1": the peer's enhanced code, else one that fits; never "" */
-    char text[SMTP_CLIENT_TEXT_MAX]; /* the reply's lines joined by a space, or our words; printable
-                                        ASCII, UTF-8 kept only where SMTPUTF8 was offered */
+    char text[SMTP_CLIENT_TEXT_MAX]; /* the reply's lines joined by a space, or our words; cut;
+                                        printable ASCII, all else is '?' */
     bool maybe_delivered; /* the reply to the final dot was lost: may be delivered twice, and must
                              never be the reason of a non-delivery report */
     bool no_attempt;      /* a connection used before died before its first reply: take a new one
@@ -153,7 +155,8 @@ enum smtp_client_event_kind {
     SMTP_CLIENT_AUTH_NEEDED,    /* data: mechanisms offered; call auth, auth_skip or quit */
     SMTP_CLIENT_AUTH_CHALLENGE, /* data: the decoded challenge; call auth_answer or auth_cancel */
     SMTP_CLIENT_AUTH_OK,        /* outcome: the 235; data: empty. Nothing to call */
-    SMTP_CLIENT_AUTH_REFUSED,   /* outcome: the refusal; call auth again, auth_skip or quit */
+    SMTP_CLIENT_AUTH_REFUSED,   /* outcome: the refusal, DEFERRED always (it is no verdict on the
+                                   mail);   call auth again, auth_skip or quit */
     SMTP_CLIENT_READY,          /* call start or quit, now or later */
     SMTP_CLIENT_WANT_BODY,      /* room for a part of the body: call body (or abort) */
     SMTP_CLIENT_RECIPIENT,      /* outcome of recipients[recipient] */
@@ -253,7 +256,8 @@ struct smtp_client {
     size_t output_max;
     int64_t deadline;
 
-    struct buf in;   /* bytes not yet parsed: less than a reply when all events are pulled */
+    struct buf in; /* bytes fed and not yet parsed: none when all events are pulled */
+    struct smtp_reply_parser parser;
     struct buf out;  /* bytes not yet written */
     bool out_secret; /* out holds credentials: wiped as it goes */
     struct smtp_client_capabilities caps;
@@ -261,25 +265,27 @@ struct smtp_client {
     bool announce;     /* the state's entry event is still to be told */
     bool closing_told; /* CLOSED was given out */
     bool authenticated;
+    bool auth_cancelled;
     struct secret initial; /* the initial response that waits for an empty challenge */
     struct buf challenge;
     struct smtp_client_outcome outcome; /* of the event last given out */
     struct smtp_client_outcome closing; /* why the connection ends */
 
-    /* The transaction: commands are numbered 0 = MAIL, 1..n = RCPT, n + 1 = DATA. */
+    /* The transaction. Its commands are numbered: 0 = MAIL, 1..n = RCPT, n + 1 = DATA. */
     const struct smtp_client_transaction *t;
-    uint8_t *recipient_state; /* enum in client_transaction.c */
-    size_t commands_sent, commands_answered, commands_end;
-    size_t accepted;
-    size_t told;  /* recipients passed by the final round of RECIPIENT events */
-    bool telling; /* that round is on; FINISHED ends it */
-    bool mail_refused, data_accepted, needs_rset, reply_seen;
-    bool used_before; /* an earlier transaction got a reply on this connection */
-    bool dot_queued;
+    uint8_t *recipient_state; /* enum recipient_state in client_transaction.c */
+    size_t commands_sent;     /* the next one to send */
+    size_t commands_answered; /* the next one whose reply is awaited */
+    size_t commands_end;      /* none is sent from here on */
+    size_t accepted;          /* recipients */
+    size_t told;              /* recipients passed by the final round of RECIPIENT events */
+    bool telling;             /* that round is on; FINISHED ends it */
+    bool mail_refused, data_accepted, needs_rset;
+    bool reply_seen;                   /* in this transaction */
+    bool used_before;                  /* an earlier transaction got a reply on this connection */
+    bool body_asked;                   /* WANT_BODY was told and not yet answered */
     struct smtp_client_outcome shared; /* for all recipients that have none of their own */
-
-    /* The body's encoder: position at a line's begin, a CR held back. */
-    bool body_line_begin, body_cr;
+    struct smtp_data_encoder encoder;
 };
 
 #endif
