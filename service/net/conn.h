@@ -95,8 +95,8 @@ void conn_linger(struct conn *c, uint64_t max_ms, size_t max_bytes);
 void conn_abort(struct conn *c);
 
 struct worker *conn_worker(const struct conn *c);
-const struct sock_address *conn_peer(const struct conn *c);
-const struct sock_address *conn_local(const struct conn *c);
+const struct sock_address *conn_peer(struct conn *c);
+const struct sock_address *conn_local(struct conn *c);
 uint64_t conn_bytes_in(const struct conn *c);  /* on the wire */
 uint64_t conn_bytes_out(const struct conn *c); /* on the wire, taken by the kernel */
 

@@ -105,6 +105,8 @@ struct span tls_session_rest(const struct tls_session *s); /* what of it is not 
 enum tls_step tls_session_handshake(struct tls_session *s, struct tls_failure *why);
 enum tls_step tls_session_read(struct tls_session *s, uint8_t *out, size_t size, size_t *n,
                                struct tls_failure *why);
+/* The peer went away in the middle of the handshake: what is there to say? */
+void tls_session_gone(const struct tls_session *s, struct tls_failure *why);
 bool tls_session_write(struct tls_session *s, struct span clear);
 void tls_session_close_notify(struct tls_session *s);
 void tls_session_info(const struct tls_session *s, struct tls_info *out);

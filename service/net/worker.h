@@ -57,7 +57,10 @@ void worker_conn_opened(struct worker *w, struct worker_conns *c,
                         void (*flush)(struct worker_conns *c));
 void worker_conn_dirty(struct worker *w, struct worker_conns *c);
 void worker_conn_closed(struct worker *w, struct worker_conns *c);
-enum { WORKER_READ_BUFFER = 64 * 1024 };
-uint8_t *worker_read_buffer(struct worker *w); /* one for all: used up within a read call-back */
+/* One of each for all connections: used up within a read call-back. A TLS record has at most 16
+ * KiB. */
+enum { WORKER_READ_BUFFER = 64 * 1024, WORKER_CLEAR_BUFFER = 16 * 1024 };
+uint8_t *worker_read_buffer(struct worker *w);
+uint8_t *worker_clear_buffer(struct worker *w);
 
 #endif

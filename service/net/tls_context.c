@@ -1,0 +1,297 @@
+/* What we allow: Mozilla's intermediate profile (version 5), narrowed to ECDHE. */
+#include "net/tls_internal.h"
+
+#include <openssl/err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char modern_ciphers[] =
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+/* For the clients that a minimum of 1.0 or 1.1 is meant for: they know no AEAD, many no ECDHE. */
+static const char legacy_ciphers[] =
+    ":ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA:"
+    "AES128-GCM-SHA256:AES256-GCM-SHA384:AES128-SHA256:AES256-SHA256:AES128-SHA:AES256-SHA:"
+    "DES-CBC3-SHA:";
+static const char groups[] = "X25519:P-256:P-384";
+
+static const struct {
+    const char *text;
+    int version;
+} versions[] = {{"1.0", TLS1_VERSION},
+                {"1.1", TLS1_1_VERSION},
+                {"1.2", TLS1_2_VERSION},
+                {"1.3", TLS1_3_VERSION}};
+
+static int version_of(const char *text)
+{
+    for (size_t i = 0; i < sizeof versions / sizeof *versions; i++)
+        if (strcmp(text, versions[i].text) == 0)
+            return versions[i].version;
+    return 0;
+}
+
+bool tls_version_known(const char *text)
+{
+    return version_of(text) != 0;
+}
+
+const char *tls_version_name(unsigned version)
+{
+    switch (version) {
+    case 0x0002: return "SSL 2.0";
+    case 0x0300: return "SSL 3.0";
+    case 0x0301: return "TLS 1.0";
+    case 0x0302: return "TLS 1.1";
+    case 0x0303: return "TLS 1.2";
+    case 0x0304: return "TLS 1.3";
+    default: return "an unknown version";
+    }
+}
+
+bool tls_legacy_has_cipher(const char *name)
+{
+    char between[80];
+    (void)snprintf(between, sizeof between, ":%s:", name);
+    return strstr(legacy_ciphers, between) != NULL;
+}
+
+/* The BIO of a session: SSL reads from the span that conn.c gave and writes into its buffer, so
+ * that a record is copied once in each direction and an idle session holds no BIO memory. */
+static int hook_read(BIO *bio, char *out, int size)
+{
+    struct tls_session *s = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    if (s->in.n == 0) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    size_t n = s->in.n < (size_t)size ? s->in.n : (size_t)size;
+    memcpy(out, s->in.p, n);
+    s->in = span_from(s->in, n);
+    return (int)n;
+}
+
+static int hook_write(BIO *bio, const char *bytes, int n)
+{
+    struct tls_session *s = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    return buf_add(s->out, span_of(bytes, (size_t)n)) ? n : -1;
+}
+
+static long hook_ctrl(BIO *bio, int command, long number, void *pointer)
+{
+    (void)bio;
+    (void)number;
+    (void)pointer;
+    return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+static int hook_create(BIO *bio)
+{
+    BIO_set_init(bio, 1);
+    return 1;
+}
+
+static BIO_METHOD *make_hooks(void)
+{
+    BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "postern");
+    if (m == NULL)
+        return NULL;
+    if (BIO_meth_set_read(m, hook_read) != 1 || BIO_meth_set_write(m, hook_write) != 1 ||
+        BIO_meth_set_ctrl(m, hook_ctrl) != 1 || BIO_meth_set_create(m, hook_create) != 1) {
+        BIO_meth_free(m);
+        return NULL;
+    }
+    return m;
+}
+
+static struct tls_context *context_new(const SSL_METHOD *method, struct err *e)
+{
+    char text[200];
+    struct tls_context *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        (void)err_set(e, ERR_TEMP, "tls: no memory");
+        return NULL;
+    }
+    ERR_clear_error();
+    atomic_init(&c->count, 1);
+    c->hooks = make_hooks();
+    c->ctx = SSL_CTX_new(method);
+    if (c->ctx == NULL || c->hooks == NULL) {
+        (void)err_set(e, ERR_TEMP, "tls: cannot make a context: %s",
+                      tls_error_text(text, sizeof text));
+        tls_unref(&c);
+        return NULL;
+    }
+    SSL_CTX_set_options(c->ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+    /* An idle session gives its record buffers back: 34 KiB each. */
+    SSL_CTX_set_mode(c->ctx, SSL_MODE_RELEASE_BUFFERS);
+    return c;
+}
+
+static bool set_versions(struct tls_context *c, const char *minimum, struct err *e)
+{
+    c->minimum = version_of(minimum == NULL || minimum[0] == 0 ? "1.2" : minimum);
+    if (c->minimum == 0)
+        return err_set(e, ERR_PERM,
+                       "tls.minimum_version: \"%s\": expected \"1.0\", \"1.1\", \"1.2\" or \"1.3\"",
+                       minimum);
+    if (SSL_CTX_set_min_proto_version(c->ctx, c->minimum) != 1 ||
+        SSL_CTX_set_max_proto_version(c->ctx, 0) != 1)
+        return err_set(e, ERR_BUG, "tls: this OpenSSL does not know %s",
+                       tls_version_name((unsigned)c->minimum));
+    return true;
+}
+
+static bool set_ciphers(struct tls_context *c, const char *given, struct err *e)
+{
+    char list[2048], text[200];
+    bool legacy = c->minimum < TLS1_2_VERSION;
+    bool ours = given == NULL || given[0] == 0;
+    /* OpenSSL 3 counts the MD5-SHA1 of TLS 1.0 and 1.1 as no security at all: they exist at level
+     * 0 only. That level stays the exception of those who asked for these versions. */
+    int n = snprintf(list, sizeof list, "%s%s%s", ours ? modern_ciphers : given,
+                     ours && legacy ? legacy_ciphers : ":",
+                     legacy && (ours || strstr(given, "@SECLEVEL") == NULL) ? "@SECLEVEL=0" : "");
+    if (n < 0 || (size_t)n >= sizeof list || SSL_CTX_set_cipher_list(c->ctx, list) != 1)
+        return err_set(e, ERR_PERM, "tls.ciphers: no cipher of the list is known: %s",
+                       tls_error_text(text, sizeof text));
+    (void)snprintf(
+        c->allowed, sizeof c->allowed, "%s%s%s, %s", tls_version_name((unsigned)c->minimum),
+        c->minimum < TLS1_3_VERSION ? " to " : "", c->minimum < TLS1_3_VERSION ? "TLS 1.3" : "",
+        ours ? (legacy ? "our ciphers with those for old clients" : "our ciphers (ECDHE)")
+             : "the ciphers of tls.ciphers");
+    return true;
+}
+
+static int on_client_hello(SSL *ssl, int *alert, void *unused)
+{
+    (void)alert;
+    (void)unused;
+    tls_hello_note(SSL_get_app_data(ssl), ssl);
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+/* Chooses by SNI; the context's own certificate is the main one already. */
+static int on_certificate(SSL *ssl, void *unused)
+{
+    (void)unused;
+    const struct tls_session *s = SSL_get_app_data(ssl);
+    const struct tls_context *c = s->context;
+    if (s->server_name == NULL || tls_identity_matches(&c->identities[0], s->server_name))
+        return 1;
+    for (size_t i = 1; i < c->identities_n; i++) {
+        const struct tls_identity *id = &c->identities[i];
+        if (tls_identity_matches(id, s->server_name))
+            return SSL_use_cert_and_key(ssl, id->certificate, id->key, id->chain, 1);
+    }
+    return 1;
+}
+
+static bool load_identities(struct tls_context *c, const struct tls_server_options *o,
+                            struct err *e)
+{
+    char text[200];
+    c->identities = calloc(o->more_n + 1, sizeof *c->identities);
+    if (c->identities == NULL)
+        return err_set(e, ERR_TEMP, "tls: no memory");
+    for (size_t i = 0; i <= o->more_n; i++) {
+        const struct tls_pair *pair = i == 0 ? &o->main : &o->more[i - 1];
+        if (!tls_identity_load(pair, &c->identities[i], e))
+            return false;
+        c->identities_n++;
+        /* The main one goes last, so that it stays; the others are tried on for what is wrong with
+         * them (a key too small for the security level, say). */
+    }
+    for (size_t i = c->identities_n; i-- > 0;) {
+        const struct tls_identity *id = &c->identities[i];
+        if (SSL_CTX_use_cert_and_key(c->ctx, id->certificate, id->key, id->chain, 1) != 1)
+            return err_set(e, ERR_PERM, "certificate %s: cannot be used: %s",
+                           i == 0 ? o->main.certificate : o->more[i - 1].certificate,
+                           tls_error_text(text, sizeof text));
+    }
+    return true;
+}
+
+struct tls_context *tls_server_context(const struct tls_server_options *options, struct err *e)
+{
+    struct tls_context *c = context_new(TLS_server_method(), e);
+    if (c == NULL)
+        return NULL;
+    static const unsigned char session_context[] = "postern";
+    if (!set_versions(c, options->minimum_version, e) || !set_ciphers(c, options->ciphers, e) ||
+        !load_identities(c, options, e))
+        goto fail;
+    if (SSL_CTX_set1_groups_list(c->ctx, groups) != 1 ||
+        SSL_CTX_set_session_id_context(c->ctx, session_context, sizeof session_context - 1) != 1) {
+        (void)err_set(e, ERR_BUG, "tls: this OpenSSL does not take our groups");
+        goto fail;
+    }
+    SSL_CTX_set_options(c->ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+    (void)SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_SERVER);
+    (void)SSL_CTX_sess_set_cache_size(c->ctx, 4096);
+    (void)SSL_CTX_set_timeout(c->ctx, 2L * 60 * 60);
+    (void)SSL_CTX_set_num_tickets(c->ctx, 1); /* a printer needs no second one */
+    SSL_CTX_set_client_hello_cb(c->ctx, on_client_hello, NULL);
+    SSL_CTX_set_cert_cb(c->ctx, on_certificate, NULL);
+    return c;
+fail:
+    tls_unref(&c);
+    return NULL;
+}
+
+struct tls_context *tls_client_context(const struct tls_client_options *options, struct err *e)
+{
+    char text[200];
+    struct tls_context *c = context_new(TLS_client_method(), e);
+    if (c == NULL)
+        return NULL;
+    bool own_roots = options->ca_file != NULL && options->ca_file[0] != 0;
+    if (!set_versions(c, options->minimum_version, e))
+        goto fail;
+    if (c->minimum < TLS1_2_VERSION &&
+        SSL_CTX_set_cipher_list(c->ctx, "DEFAULT:@SECLEVEL=0") != 1) {
+        (void)err_set(e, ERR_BUG, "tls: cannot set ciphers");
+        goto fail;
+    }
+    if (own_roots && SSL_CTX_load_verify_file(c->ctx, options->ca_file) != 1) {
+        (void)err_set(e, ERR_PERM, "ca_file %s: cannot read certificates from it: %s",
+                      options->ca_file, tls_error_text(text, sizeof text));
+        goto fail;
+    }
+    if (!own_roots && SSL_CTX_set_default_verify_paths(c->ctx) != 1) {
+        (void)err_set(e, ERR_TEMP, "tls: cannot read the system's roots: %s",
+                      tls_error_text(text, sizeof text));
+        goto fail;
+    }
+    (void)SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
+    (void)snprintf(c->allowed, sizeof c->allowed, "%s or newer",
+                   tls_version_name((unsigned)c->minimum));
+    return c;
+fail:
+    tls_unref(&c);
+    return NULL;
+}
+
+struct tls_context *tls_ref(struct tls_context *c)
+{
+    if (c != NULL)
+        atomic_fetch_add_explicit(&c->count, 1, memory_order_relaxed);
+    return c;
+}
+
+void tls_unref(struct tls_context **c)
+{
+    struct tls_context *it = *c;
+    *c = NULL;
+    if (it == NULL || atomic_fetch_sub_explicit(&it->count, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t i = 0; i < it->identities_n; i++)
+        tls_identity_drop(&it->identities[i]);
+    free(it->identities);
+    SSL_CTX_free(it->ctx);
+    BIO_meth_free(it->hooks);
+    free(it);
+}

@@ -1,0 +1,68 @@
+/* tls_internal.h - what the tls files share. Not for other rooms, nor for conn.c. */
+#ifndef POSTERN_NET_TLS_INTERNAL_H
+#define POSTERN_NET_TLS_INTERNAL_H
+
+#include "net/tls.h"
+
+#include <openssl/bio.h>
+#include <openssl/ssl.h>
+#include <stdatomic.h>
+
+struct tls_identity { /* a certificate, its key, its chain */
+    X509 *certificate;
+    EVP_PKEY *key;
+    STACK_OF(X509) * chain;
+};
+
+struct tls_context {
+    atomic_uint count;
+    SSL_CTX *ctx;
+    BIO_METHOD *hooks;               /* the BIO that reads from a span and writes into a buf */
+    struct tls_identity *identities; /* server: [0] is the main one */
+    size_t identities_n;
+    int minimum; /* TLS1_2_VERSION, ... */
+    char allowed[300];
+};
+
+/* What a client hello said, kept while the handshake runs. */
+enum { TLS_HELLO_CIPHERS = 64, TLS_HELLO_VERSIONS = 8 };
+struct tls_hello {
+    bool seen;
+    uint16_t versions[TLS_HELLO_VERSIONS];
+    size_t versions_n;
+    uint16_t ciphers[TLS_HELLO_CIPHERS];
+    size_t ciphers_n;
+    size_t ciphers_offered; /* in all */
+    uint8_t first[64];      /* the first bytes that came, whatever they were */
+    size_t first_n;
+};
+
+struct tls_session {
+    struct tls_context *context;
+    SSL *ssl;
+    bool server;
+    struct span in;
+    struct buf *out;
+    struct tls_hello *hello; /* NULL on the client side and after the handshake */
+    char *server_name;       /* server side: SNI as the client sent it; NULL: none */
+};
+
+bool tls_identity_load(const struct tls_pair *pair, struct tls_identity *out, struct err *e);
+void tls_identity_drop(struct tls_identity *i);
+bool tls_identity_matches(const struct tls_identity *i, const char *host);
+
+/* The newest entry of OpenSSL's error queue as text; empties the queue. */
+const char *tls_error_text(char *out, size_t size);
+
+const char *tls_version_name(unsigned version); /* 0x0303 -> "TLS 1.2" */
+
+/* Is that cipher one of those that a minimum of 1.0 or 1.1 adds? */
+bool tls_legacy_has_cipher(const char *name);
+
+/* Remembers what the client offers; an SSL_client_hello_cb_fn's body. */
+void tls_hello_note(struct tls_session *s, SSL *ssl);
+
+/* Explains a failed handshake; `error` is ERR_peek_error's, 0 for a peer that went away. */
+void tls_failure_explain(const struct tls_session *s, unsigned long error, struct tls_failure *out);
+
+#endif
