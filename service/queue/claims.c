@@ -100,7 +100,7 @@ static bool grow(struct claims *c)
     return true;
 }
 
-static bool remember_room(struct claims *c)
+bool claims_reserve(struct claims *c)
 {
     if (c->undo_count < c->undo_cap)
         return true;
@@ -120,30 +120,33 @@ static void remember(struct claims *c, uint64_t id, struct claim *before)
 
 bool claims_add(struct claims *c, struct claim *claim)
 {
-    if (!grow(c) || !remember_room(c))
+    if (!grow(c) || !claims_reserve(c))
         return false;
     put(c, claim);
     remember(c, claim->id, NULL);
     return true;
 }
 
-struct claim *claims_edit(struct claims *c, uint64_t id)
+struct claim *claim_copy(const struct claim *claim)
 {
-    const struct claim *old = claims_find(c, id);
-    if (old == NULL || !remember_room(c))
-        return NULL;
-    struct claim *copy = claim_new(old->recipient_count);
-    if (copy == NULL)
-        return NULL;
-    memcpy(copy, old, sizeof *old + old->recipient_count * sizeof(struct claim_recipient));
-    remember(c, id, take(c, id));
-    put(c, copy);
+    struct claim *copy = claim_new(claim->recipient_count);
+    if (copy != NULL)
+        memcpy(copy, claim, sizeof *claim + claim->recipient_count * sizeof claim->recipients[0]);
     return copy;
+}
+
+bool claims_replace(struct claims *c, struct claim *claim)
+{
+    if (claims_find(c, claim->id) == NULL || !claims_reserve(c))
+        return false;
+    remember(c, claim->id, take(c, claim->id));
+    put(c, claim);
+    return true;
 }
 
 bool claims_remove(struct claims *c, uint64_t id)
 {
-    if (claims_find(c, id) == NULL || !remember_room(c))
+    if (claims_find(c, id) == NULL || !claims_reserve(c))
         return false;
     remember(c, id, take(c, id));
     return true;

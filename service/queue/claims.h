@@ -43,8 +43,11 @@ struct claim *claim_new(size_t recipient_count); /* heap, zeroed; free() it or a
 const struct claim *claims_find(const struct claims *c, uint64_t id);
 /* Takes over the claim; there must be none with its id. */
 bool claims_add(struct claims *c, struct claim *claim);
-/* The claim for writing: a copy takes its place, the old one waits for the batch's end. */
-struct claim *claims_edit(struct claims *c, uint64_t id);
+/* Makes sure that the next change of a claim that is there (replace or remove) needs no memory. */
+bool claims_reserve(struct claims *c);
+/* To change a claim: change a copy, then let it take the old one's place (takes it over). */
+struct claim *claim_copy(const struct claim *claim);
+bool claims_replace(struct claims *c, struct claim *claim);
 bool claims_remove(struct claims *c, uint64_t id);
 
 /* Walks over all of them: start with NULL; nothing may be added or removed meanwhile. */

@@ -50,6 +50,12 @@ bool store_prepare(struct store *s, const char *sql, sqlite3_stmt **statement, s
     return code == SQLITE_OK || store_fail(s, code, "prepare", e);
 }
 
+void store_finalize(sqlite3_stmt **statement)
+{
+    sqlite3_finalize(*statement);
+    *statement = NULL;
+}
+
 /* A failed bind leaves the parameter NULL. Every parameter that must not be NULL has a NOT NULL
  * column or a comparison behind it, so the step fails or finds nothing; binding fails only without
  * memory or beyond SQLITE_MAX_LENGTH, which callers bound before. */

@@ -48,6 +48,8 @@ void store_close(struct store **s); /* NULL and a NULL store are taken */
 bool store_prepare(struct store *s, const char *sql, struct sqlite3_stmt **statement,
                    struct err *e);
 
+void store_finalize(struct sqlite3_stmt **statement); /* one that is used once */
+
 /* Parameters count from 1. Spans are borrowed until the statement is reset; an empty span binds
  * an empty text or blob, never NULL. A failure of a bind shows in the following step. */
 void store_bind_i64(struct sqlite3_stmt *statement, int n, int64_t value);
