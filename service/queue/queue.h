@@ -98,7 +98,7 @@ struct queue_submission {
     size_t recipient_count; /* at least 1 */
     const struct span *body;
     size_t body_count;
-    uint64_t receiving; /* 0, or from queue_receive_open */
+    uint64_t receiving; /* 0, or from queue_receive_open; body then is at most QUEUE_CHUNK_MAX */
 };
 
 /* ---- what is given out ---- */
@@ -273,6 +273,8 @@ enum { QUEUE_RESERVE_BYTES = 64 * 1024 * 1024 }; /* the usual reserve */
 
 /* In memory only: the executable specification, and for tests. max_bytes must be given. */
 bool queue_memory_new(const struct queue_options *options, struct queue **q, struct err *e);
+/* For tests: the next commit of this memory queue fails as a full disk would make it fail. */
+void queue_memory_fail_commit(struct queue *q);
 /* A file of one process (an OS lock). Opening frees all claims and sweeps RECEIVING. */
 bool queue_sqlite_open(const struct queue_options *options, struct queue **q, struct err *e);
 /* Rolls back an open batch. Readers are closed before. */
