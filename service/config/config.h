@@ -116,12 +116,11 @@ struct config_auth_domain {
     const char *realm, *service, *keytab; /* kerberos */
 };
 
+/* auth/throttle.h says how they work together. */
 struct config_throttle {
-    uint64_t free_attempts; /* wrong passwords that cost `delay` only */
-    uint64_t delay_ms;
-    uint64_t delay_max_ms; /* to which the delay doubles from then on */
-    uint64_t lockout_attempts;
-    uint64_t lockout_ms;
+    uint64_t delay_ms, delay_max_ms, account_delay_max_ms;
+    uint64_t free_failures, refuse_after;
+    uint64_t refuse_ms, refuse_max_ms, decay_ms;
 };
 
 struct config_authentication {
@@ -232,7 +231,7 @@ struct config_pickup {
 struct config {
     struct arena arena;
     const char *path;   /* as it was given */
-    const char *folder; /* of the file, with its separator at the end; "" = the working folder */
+    const char *folder; /* of the file */
     const struct yaml_node *tree;
     struct config_service service;
     struct {
@@ -255,8 +254,10 @@ struct config {
     struct config_endpoint admin; /* admin.address */
 };
 
-/* Reads, checks and binds the file. On CONFIG_OK *out is to be released with config_free; messages
- * may hold warnings. Otherwise *out is NULL and messages hold at least one error. */
+/* Reads, checks and binds the file. On CONFIG_OK messages may hold warnings; otherwise they hold at
+ * least one error. *out is to be released with config_free; on CONFIG_INVALID it may hold what
+ * could be bound, so that more can be found wrong with it, and must not be used for anything else.
+ * In all other cases it is NULL. */
 enum config_result config_load(const char *path, struct config **out, struct config_messages *m);
 
 /* The same from memory; path is only named. */
@@ -269,7 +270,8 @@ void config_free(struct config **c);
  * given (may be NULL) tells whether it was the option itself. */
 struct config_pos config_where(const struct config *c, const char *path, bool *given);
 
-/* A path of the configuration, relative ones taken from the file's folder, in the arena given. */
+/* A path that stands in the configuration; relative ones are taken from the file's folder. In the
+ * arena given; NULL when it is too long or there is no memory. */
 const char *config_file_path(const struct config *c, struct arena *a, const char *path);
 
 #endif

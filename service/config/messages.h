@@ -36,7 +36,7 @@ void config_messages_deinit(struct config_messages *m);
 void config_messages_add(struct config_messages *m, enum config_severity severity, const char *file,
                          struct config_pos at, const char *key, const char *format, ...)
     PRINTF_LIKE(6, 7);
-/* By file as they first appear, then line, column, order. */
+/* By file, line, column, order. */
 void config_messages_sort(struct config_messages *m);
 /* One message in its printed form, without a newline. */
 bool config_message_format(const struct config_message *message, struct buf *out);

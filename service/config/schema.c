@@ -1,0 +1,343 @@
+#include "config/schema.h"
+
+#include <string.h>
+
+static const char *const words_listener_tls[] = {"none", "optional", "required", "implicit", NULL};
+static const char *const words_bare_lf[] = {"reject", "normalise", NULL};
+static const char *const words_version[] = {"1.0", "1.1", "1.2", "1.3", NULL};
+static const char *const words_mechanisms[] = {"PLAIN", "LOGIN", "SCRAM-SHA-256",
+                                               "SCRAM-SHA-256-PLUS", NULL};
+static const char *const words_integrated[] = {"GSSAPI", "GSS-SPNEGO", "NTLM", NULL};
+static const char *const words_backend[] = {"userdb", "system", "ldap", "kerberos", NULL};
+static const char *const words_grant[] = {"all-except", "only", NULL};
+static const char *const words_domain[] = {"local", "remote", NULL};
+static const char *const words_delivery_tls[] = {"none", "optional", "required", "verify", NULL};
+static const char *const words_level[] = {"debug", "info", "warn", "error", NULL};
+static const char *const words_format[] = {"text", "json", "w3c", NULL};
+static const char *const words_store[] = {"sqlite", "memory", NULL};
+static const char *const words_mode[] = {"enforce", "learn", NULL};
+
+#define AT(member) .offset = offsetof(struct config, member)
+#define AT_LISTENER(member) .offset = offsetof(struct config_listener, member)
+#define AT_PAIR(member) .offset = offsetof(struct config_certificate, member)
+#define AT_ACCOUNTS(member) .offset = offsetof(struct config_auth_domain, member)
+#define AT_DOMAIN(member) .offset = offsetof(struct config_domain, member)
+
+#define SECTION(p, ...)                                                                            \
+    {                                                                                              \
+        .path = (p), .type = SCHEMA_SECTION, __VA_ARGS__                                           \
+    }
+#define OPTION(p, t, ...)                                                                          \
+    {                                                                                              \
+        .path = (p), .type = SCHEMA_##t, __VA_ARGS__                                               \
+    }
+
+enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
+#define DAY ((uint64_t)24 * HOUR)
+#define KIB ((uint64_t)1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+#define RANGE(least, most) .min = (least), .max = (most)
+
+/* clang-format off: one option reads as one paragraph. */
+const struct schema_option schema_options[] = {
+SECTION("service", .help = "The service itself."),
+OPTION("service.hostname", HOST, AT(service.hostname), .value = "",
+    .help = "The name in the banner, EHLO and Received. Empty: the machine's own full name.",
+    .iis = "Fully-qualified domain name"),
+OPTION("service.data_directory", TEXT, AT(service.data_directory), .value = "/var/lib/postern",
+    .help = "Holds queue.db, users.db and mail/{Pickup,Drop,Badmail}; made if missing. "
+            "A relative path is taken from the configuration file's folder."),
+OPTION("service.user", TEXT, AT(service.user), .value = "",
+    .help = "Become this user after the ports are bound. Empty: stay who started it."),
+OPTION("service.stop_timeout", DURATION, AT(service.stop_timeout_ms), .value = "10s",
+    RANGE(0, 10 * MINUTE), .help = "How long sessions may finish their message when the service stops."),
+OPTION("service.workers", COUNT, AT(service.workers), .value = "0", RANGE(0, 256),
+    .help = "Threads that serve sessions. 0: one for each core."),
+
+OPTION("listeners", ITEMS, AT(listeners), .item_size = sizeof(struct config_listener),
+    .help = "Where clients connect. Left out: one listener on 0.0.0.0:25 and one on [::]:25, both "
+            "with `tls: optional`.",
+    .iis = "Advanced (IP address, TCP port)"),
+OPTION("listeners[].address", ENDPOINT, AT_LISTENER(address), .flags = SCHEMA_REQUIRED,
+    .help = "Address and port. An IPv6 listener takes IPv6 only: name both for both."),
+OPTION("listeners[].tls", WORD, AT_LISTENER(tls), .words = words_listener_tls, .value = "optional",
+    .help = "none; optional: STARTTLS is offered as soon as there is a certificate; required: "
+            "STARTTLS before MAIL and AUTH; implicit: TLS from the first byte.",
+    .iis = "Require TLS encryption"),
+OPTION("listeners[].anonymous", TRISTATE, AT_LISTENER(anonymous),
+    .help = "Whether MAIL is taken without authentication on this listener. Left out: as "
+            "authentication.anonymous says."),
+OPTION("listeners[].bare_lf", WORD, AT_LISTENER(bare_lf), .words = words_bare_lf, .value = "reject",
+    .help = "Lines that end in LF alone: reject, or normalise for old devices (taken, written as "
+            "CRLF). A message ends with CRLF.CRLF alone, always."),
+
+SECTION("tls", .help = "The certificate that listeners show, and what they accept."),
+OPTION("tls.certificate", TEXT, AT(tls.certificate), .value = "",
+    .help = "PEM file with the certificate and its chain. Empty: no TLS is offered.",
+    .iis = "Certificate"),
+OPTION("tls.key", TEXT, AT(tls.key), .value = "",
+    .help = "PEM file with the private key. Empty: it stands in the certificate's file."),
+OPTION("tls.store", TEXT, AT(tls.store), .flags = SCHEMA_LATER, .value = "",
+    .help = "Windows: the certificate store, as LocalMachine/My."),
+OPTION("tls.subject", TEXT, AT(tls.subject), .flags = SCHEMA_LATER, .value = "",
+    .help = "Windows: takes the newest valid certificate of the store with this subject."),
+OPTION("tls.thumbprint", TEXT, AT(tls.thumbprint), .flags = SCHEMA_LATER, .value = "",
+    .help = "Windows: takes the certificate of the store with this thumbprint.", .iis = "SSLCertHash"),
+OPTION("tls.certificates", ITEMS, AT(tls.certificates), .item_size = sizeof(struct config_certificate),
+    .help = "Further pairs, chosen by the name the client asks for (SNI)."),
+OPTION("tls.certificates[].certificate", TEXT, AT_PAIR(certificate), .flags = SCHEMA_REQUIRED,
+    .help = "As tls.certificate."),
+OPTION("tls.certificates[].key", TEXT, AT_PAIR(key), .value = "", .help = "As tls.key."),
+OPTION("tls.minimum_version", WORD, AT(tls.minimum_version), .words = words_version, .value = "1.2",
+    .help = "The oldest TLS version that is spoken with clients. Below 1.2 for old devices only."),
+
+SECTION("authentication", .help = "Who may prove to be somebody, and how."),
+OPTION("authentication.anonymous", BOOL, AT(authentication.anonymous), .value = "true",
+    .help = "Whether MAIL is taken without authentication. false: 530 5.7.1, for local domains and "
+            "listed clients too.", .iis = "Anonymous access"),
+OPTION("authentication.mechanisms", WORDS, AT(authentication.mechanisms), .words = words_mechanisms,
+    .value = "PLAIN, LOGIN, SCRAM-SHA-256, SCRAM-SHA-256-PLUS",
+    .help = "Narrows the mechanisms that are offered."),
+SECTION("authentication.scram", .help = "SCRAM-SHA-256, against the embedded user database."),
+OPTION("authentication.scram.require_tls", BOOL, AT(authentication.scram.require_tls), .value = "true",
+    .help = "Offer SCRAM inside TLS only."),
+OPTION("authentication.scram.iterations", COUNT, AT(authentication.scram.iterations),
+    .value = "100000", RANGE(100000, 10000000),
+    .help = "PBKDF2 iterations of verifiers that are made from now on."),
+SECTION("authentication.basic", .help = "PLAIN and LOGIN: the password itself is sent.",
+    .iis = "Basic authentication"),
+OPTION("authentication.basic.enabled", BOOL, AT(authentication.basic.enabled), .value = "true",
+    .help = "Offer PLAIN and LOGIN.", .iis = "Basic authentication"),
+OPTION("authentication.basic.require_tls", BOOL, AT(authentication.basic.require_tls), .value = "true",
+    .help = "Inside TLS only. With false, passwords travel in clear.", .iis = "Requires TLS encryption"),
+OPTION("authentication.basic.default_domain", TEXT, AT(authentication.basic.default_domain),
+    .value = "", .help = "The domain (of authentication.domains) of a bare user name. Empty: the first.",
+    .iis = "Default domain"),
+SECTION("authentication.integrated", .flags = SCHEMA_LATER,
+    .help = "Kerberos, SPNEGO and NTLM.", .iis = "Integrated Windows Authentication"),
+OPTION("authentication.integrated.enabled", BOOL, AT(authentication.integrated.enabled),
+    .value = "false", .help = "Offer them."),
+OPTION("authentication.integrated.mechanisms", WORDS, AT(authentication.integrated.mechanisms),
+    .words = words_integrated, .value = "GSSAPI, GSS-SPNEGO, NTLM", .help = "Which of them."),
+OPTION("authentication.integrated.keytab", TEXT, AT(authentication.integrated.keytab), .value = "",
+    .help = "Keytab file. Empty: the system's."),
+OPTION("authentication.integrated.ntlm_auth", TEXT, AT(authentication.integrated.ntlm_auth),
+    .value = "", .help = "The ntlm_auth program, with its arguments."),
+OPTION("authentication.domains", ITEMS, AT(authentication.domains),
+    .item_size = sizeof(struct config_auth_domain),
+    .help = "Where accounts come from. The first entry that has the domain the client gave is "
+            "asked. Left out: one embedded user database named users."),
+OPTION("authentication.domains[].name", TEXT, AT_ACCOUNTS(name), .flags = SCHEMA_REQUIRED,
+    .help = "The domain in DOMAIN\\user or user@domain; \".\" is this machine."),
+OPTION("authentication.domains[].aliases", LIST, AT_ACCOUNTS(aliases), .value = "",
+    .help = "Further names for it."),
+OPTION("authentication.domains[].backend", WORD, AT_ACCOUNTS(backend), .words = words_backend,
+    .later_words = 1u << CONFIG_SYSTEM | 1u << CONFIG_LDAP | 1u << CONFIG_KERBEROS,
+    .value = "userdb", .help = "Who knows the accounts: the embedded user database, this machine "
+            "(and the domain it is joined to), an LDAP server, a Kerberos realm."),
+OPTION("authentication.domains[].url", TEXT, AT_ACCOUNTS(url), .flags = SCHEMA_LATER, .value = "",
+    .help = "ldap: ldaps://host or ldap://host."),
+OPTION("authentication.domains[].ca_file", TEXT, AT_ACCOUNTS(ca_file), .flags = SCHEMA_LATER,
+    .value = "", .help = "ldap: PEM file with the authorities to trust. Empty: the system's."),
+OPTION("authentication.domains[].bind", TEXT, AT_ACCOUNTS(bind), .flags = SCHEMA_LATER, .value = "",
+    .help = "ldap: the name to bind as; {user} stands for the user."),
+OPTION("authentication.domains[].realm", TEXT, AT_ACCOUNTS(realm), .flags = SCHEMA_LATER, .value = "",
+    .help = "kerberos: the realm."),
+OPTION("authentication.domains[].service", TEXT, AT_ACCOUNTS(service), .flags = SCHEMA_LATER,
+    .value = "smtp", .help = "kerberos: the service in our principal."),
+OPTION("authentication.domains[].keytab", TEXT, AT_ACCOUNTS(keytab), .flags = SCHEMA_LATER,
+    .value = "", .help = "kerberos: keytab file. Empty: the system's."),
+SECTION("authentication.throttle", .help = "What guessing passwords costs, for each client address "
+            "and each account."),
+OPTION("authentication.throttle.delay", DURATION, AT(authentication.throttle.delay_ms), .value = "1s",
+    RANGE(1, MINUTE), .help = "The delay of the answer to a wrong password."),
+OPTION("authentication.throttle.free_failures", COUNT, AT(authentication.throttle.free_failures),
+    .value = "3", RANGE(1, 1000), .help = "Wrong passwords of a client that cost this delay only."),
+OPTION("authentication.throttle.delay_max", DURATION, AT(authentication.throttle.delay_max_ms),
+    .value = "30s", RANGE(1, 5 * MINUTE), .help = "Up to which its delay doubles from then on."),
+OPTION("authentication.throttle.account_delay_max", DURATION,
+    AT(authentication.throttle.account_delay_max_ms), .value = "5s", RANGE(1, MINUTE),
+    .help = "What the account, from wherever it is guessed at, adds at most; it is never locked."),
+OPTION("authentication.throttle.refuse_after", COUNT, AT(authentication.throttle.refuse_after),
+    .value = "10", RANGE(1, 1000000),
+    .help = "Wrong passwords after which a client's are not looked at for a while (454)."),
+OPTION("authentication.throttle.refuse", DURATION, AT(authentication.throttle.refuse_ms),
+    .value = "1m", RANGE(SECOND, DAY), .help = "How long the first such while is; it doubles,"),
+OPTION("authentication.throttle.refuse_max", DURATION, AT(authentication.throttle.refuse_max_ms),
+    .value = "1h", RANGE(SECOND, DAY), .help = "up to this."),
+OPTION("authentication.throttle.decay", DURATION, AT(authentication.throttle.decay_ms),
+    .value = "10m", RANGE(SECOND, DAY), .help = "After each of these one failure is forgotten."),
+
+SECTION("access", .help = "Who may connect and who may relay. A list entry is `self` (this machine), "
+            "an address, address/bits, address/mask, first-last, a host name, `*.domain`, "
+            "`/PCRE2 pattern/` or `file:` with one entry a line. Names are checked by reverse DNS and "
+            "forward confirmation."),
+OPTION("access.i_know_this_is_an_open_relay", BOOL, AT(access.i_know_this_is_an_open_relay),
+    .value = "false", .help = "Without it the service does not start as an open relay."),
+OPTION("access.mode", WORD, .offset = SIZE_MAX, .words = words_mode, .flags = SCHEMA_LATER,
+    .value = "enforce", .help = "learn: take down who would have been refused, and let them."),
+SECTION("access.connection", .help = "Who may connect.", .iis = "Connection control"),
+OPTION("access.connection.grant", WORD, AT(access.connection.grant), .words = words_grant,
+    .value = "all-except", .help = "all-except: the list names who may not; only: who may.",
+    .iis = "All except the list below / Only the list below"),
+OPTION("access.connection.list", LIST, AT(access.connection.list), .value = "",
+    .help = "The list."),
+SECTION("access.relay", .help = "Who may send to domains that are not ours.",
+    .iis = "Relay restrictions"),
+OPTION("access.relay.grant", WORD, AT(access.relay.grant), .words = words_grant, .value = "only",
+    .help = "only: the list names who may; all-except: who may not (an open relay, nearly always).",
+    .iis = "Only the list below / All except the list below"),
+OPTION("access.relay.authenticated", BOOL, AT(access.relay.authenticated), .value = "true",
+    .help = "Whoever has authenticated may relay, whatever the list says.",
+    .iis = "Allow all computers which successfully authenticate to relay, regardless of the list above"),
+OPTION("access.relay.list", LIST, AT(access.relay.list), .value = "",
+    .help = "The list."),
+
+SECTION("limits", .help = "What one client, and all of them together, may take."),
+OPTION("limits.message_size", SIZE, AT(limits.message_size), .value = "25M", RANGE(1 * KIB, 2 * GIB),
+    .help = "The largest message.", .iis = "Limit message size to (KB)"),
+OPTION("limits.session_size", SIZE, AT(limits.session_size), .value = "100M",
+    RANGE(1 * KIB, 1024 * GIB), .help = "All messages of one connection.",
+    .iis = "Limit session size to (KB)"),
+OPTION("limits.recipients", COUNT, AT(limits.recipients), .value = "100", RANGE(1, 50000),
+    .help = "Recipients of one message.", .iis = "Limit number of recipients per message to"),
+OPTION("limits.connections", COUNT, AT(limits.connections), .value = "1000", RANGE(1, 100000),
+    .help = "Clients at a time.", .iis = "Limit number of connections to"),
+OPTION("limits.connections_per_client", COUNT, AT(limits.connections_per_client), .value = "50",
+    RANGE(1, 100000), .help = "Of one address at a time."),
+OPTION("limits.idle", DURATION, AT(limits.idle_ms), .value = "10m", RANGE(SECOND, DAY),
+    .help = "A client that is silent for so long is closed with 421.",
+    .iis = "Connection time-out (minutes)"),
+OPTION("limits.command_timeout", DURATION, AT(limits.command_timeout_ms), .value = "5m",
+    RANGE(SECOND, HOUR), .help = "For one command line, once begun, or a TLS handshake."),
+OPTION("limits.data_rate", SIZE, AT(limits.data_rate), .value = "500", RANGE(0, 100 * MIB),
+    .help = "Bytes a second that a message's data must reach on average."),
+OPTION("limits.errors", COUNT, AT(limits.errors), .value = "20", RANGE(1, 10000),
+    .help = "Bad commands after which a connection is closed with 421."),
+OPTION("limits.memory", SIZE, AT(limits.memory), .value = "256M", RANGE(1 * MIB, 1024 * GIB),
+    .help = "Message bodies in memory, of all sessions together; past it 452."),
+OPTION("limits.message_memory", SIZE, AT(limits.message_memory), .value = "256K",
+    RANGE(16 * KIB, 64 * MIB), .help = "Of one message; what is more goes to the store at once."),
+
+OPTION("domains", ITEMS, AT(domains), .item_size = sizeof(struct config_domain),
+    .help = "Mail domains that are treated apart. All others: delivery.", .iis = "Domains"),
+OPTION("domains[].name", DOMAIN, AT_DOMAIN(name), .flags = SCHEMA_REQUIRED,
+    .help = "The domain; `*.domain` takes every name below it."),
+OPTION("domains[].type", WORD, AT_DOMAIN(type), .words = words_domain, .flags = SCHEMA_REQUIRED,
+    .help = "local: to the Drop directory; remote: passed on.", .iis = "Local / Remote domain"),
+OPTION("domains[].relay", BOOL, AT_DOMAIN(relay), .value = "false",
+    .help = "remote: mail for it is taken from everybody who may connect.",
+    .iis = "Allow incoming mail to be relayed to this domain"),
+OPTION("domains[].smart_host", HOP, AT_DOMAIN(smart_host), .value = "",
+    .help = "remote: where its mail goes. Empty: as delivery says.",
+    .iis = "Forward all mail to smart host"),
+OPTION("domains[].tls", WORD, AT_DOMAIN(tls), .words = words_delivery_tls,
+    .help = "As delivery.tls. Left out: what delivery.tls says."),
+OPTION("domains[].ca_file", TEXT, AT_DOMAIN(ca_file),
+    .help = "As delivery.ca_file. Left out: what delivery.ca_file says."),
+SECTION("domains[].authentication", .help = "remote: as delivery.authentication.",
+    .iis = "Outbound Security"),
+OPTION("domains[].authentication.user", TEXT, AT_DOMAIN(authentication.user), .value = "",
+    .help = "As delivery.authentication.user."),
+OPTION("domains[].authentication.password_file", TEXT, AT_DOMAIN(authentication.password_file),
+    .value = "", .help = "As delivery.authentication.password_file."),
+
+SECTION("delivery", .help = "How mail leaves."),
+OPTION("delivery.smart_host", HOP, AT(delivery.smart_host), .value = "",
+    .help = "All mail for other domains goes there; \"[10.0.0.1]:25\" skips DNS. Empty: by MX.",
+    .iis = "Smart host"),
+OPTION("delivery.direct_first", BOOL, AT(delivery.direct_first), .value = "false",
+    .help = "Try MX before the smart host.",
+    .iis = "Attempt direct delivery before sending to smart host"),
+OPTION("delivery.tls", WORD, AT(delivery.tls), .words = words_delivery_tls, .value = "optional",
+    .help = "none; optional: where it is offered; required: encrypted, with whomever; verify: chain "
+            "and name too.", .iis = "Outbound Security: TLS encryption"),
+OPTION("delivery.ca_file", TEXT, AT(delivery.ca_file), .value = "",
+    .help = "PEM file with the authorities to trust. Empty: the system's."),
+SECTION("delivery.authentication", .help = "How we authenticate at the smart host; never in clear.",
+    .iis = "Outbound Security"),
+OPTION("delivery.authentication.user", TEXT, AT(delivery.authentication.user), .value = "",
+    .help = "The account. Empty: none."),
+OPTION("delivery.authentication.password_file", TEXT, AT(delivery.authentication.password_file),
+    .value = "", .help = "File whose first line is the password."),
+OPTION("delivery.connections", COUNT, AT(delivery.connections), .value = "1000", RANGE(1, 100000),
+    .help = "Outbound connections at a time.", .iis = "Outbound: limit number of connections to"),
+OPTION("delivery.connections_per_destination", COUNT, AT(delivery.connections_per_destination),
+    .value = "100", RANGE(1, 100000), .help = "To one next hop at a time.",
+    .iis = "Limit number of connections per domain to"),
+OPTION("delivery.messages_per_connection", COUNT, AT(delivery.messages_per_connection),
+    .value = "100", RANGE(1, 100000), .help = "After which a fresh connection is made.",
+    .iis = "Limit number of messages per connection to"),
+OPTION("delivery.port", COUNT, AT(delivery.port), .value = "25", RANGE(1, 65535),
+    .help = "Where a next hop names none.", .iis = "Outbound TCP port"),
+OPTION("delivery.masquerade", DOMAIN, AT(delivery.masquerade), .value = "",
+    .help = "Written in place of the local domains in senders.", .iis = "Masquerade domain"),
+OPTION("delivery.ndr_copy_to", MAILBOX, AT(delivery.ndr_copy_to), .value = "",
+    .help = "Gets a copy of each non-delivery report.", .iis = "Send copy of Non-Delivery Report to"),
+OPTION("delivery.retry", DURATIONS, AT(delivery.retry_ms), .value = "15m, 30m, 60m, 240m",
+    RANGE(SECOND, 7 * DAY), .help = "Waiting times between attempts; the last repeats until expire.",
+    .iis = "First, second, third, subsequent retry interval (minutes)"),
+OPTION("delivery.delay_notice", DURATION, AT(delivery.delay_notice_ms), .value = "12h",
+    RANGE(0, 30 * DAY), .help = "After which the sender is told that his mail waits. 0s: never.",
+    .iis = "Delay notification"),
+OPTION("delivery.expire", DURATION, AT(delivery.expire_ms), .value = "2d", RANGE(SECOND, 30 * DAY),
+    .help = "After which a message is returned.", .iis = "Expiration time-out"),
+OPTION("delivery.hop_limit", COUNT, AT(delivery.hop_limit), .value = "15", RANGE(1, 1000),
+    .help = "Received lines with which a message is taken for looping.", .iis = "Maximum hop count"),
+OPTION("delivery.connect_timeout", DURATION, AT(delivery.connect_timeout_ms), .value = "30s",
+    RANGE(SECOND, HOUR), .help = "For one connection to come about."),
+OPTION("delivery.idle", DURATION, AT(delivery.idle_ms), .value = "10m", RANGE(SECOND, HOUR),
+    .help = "A next hop that says nothing for so long is given up.", .iis = "Outbound: time-out (minutes)"),
+OPTION("delivery.reuse", DURATION, AT(delivery.reuse_ms), .value = "5s", RANGE(0, 5 * MINUTE),
+    .help = "An idle connection waits for the next message for so long."),
+
+SECTION("pickup", .help = "Files in mail/Pickup become mail.", .iis = "Pickup directory"),
+OPTION("pickup.enabled", BOOL, AT(pickup.enabled), .value = "true", .help = "Look for them."),
+OPTION("pickup.relay", BOOL, AT(pickup.relay), .value = "true",
+    .help = "They have the relay right: whoever may write into the directory may relay."),
+
+SECTION("queue", .help = "Where accepted messages wait."),
+OPTION("queue.store", WORD, AT(queue.store), .words = words_store, .value = "sqlite",
+    .help = "sqlite: on disk, safe; memory: lost when the service ends, for tests."),
+OPTION("queue.reserve", SIZE, AT(queue.reserve), .value = "64M", RANGE(0, 64 * GIB),
+    .help = "Free disk space below which no message is taken (452)."),
+
+SECTION("resolver", .help = "DNS."),
+OPTION("resolver.servers", LIST, AT(resolver.servers), .value = "",
+    .help = "Name servers, as 10.0.0.53, 10.0.0.53:5353 or [fd00::53]:53. Empty: the system's.",
+    .iis = "External DNS servers"),
+OPTION("resolver.timeout", DURATION, AT(resolver.timeout_ms), .value = "5s",
+    RANGE(100, MINUTE), .help = "For one question."),
+
+SECTION("logging", .help = "What is told to the log."),
+OPTION("logging.level", WORD, AT(logging.level), .words = words_level, .value = "info",
+    .help = "The least that is told."),
+OPTION("logging.format", WORD, AT(logging.format), .words = words_format,
+    .later_words = 1u << CONFIG_LOG_W3C, .value = "text", .help = "Form of a line.",
+    .iis = "Active log format"),
+OPTION("logging.protocol", BOOL, AT(logging.protocol), .value = "false",
+    .help = "Tell every command and reply, credentials blanked."),
+OPTION("logging.file", TEXT, AT(logging.file), .value = "",
+    .help = "Empty: standard error, which systemd hands to the journal."),
+
+SECTION("admin", .flags = SCHEMA_LATER, .help = "The administration page."),
+OPTION("admin.address", ENDPOINT, AT(admin), .help = "Loopback address and port."),
+};
+/* clang-format on */
+const size_t schema_option_count = sizeof schema_options / sizeof *schema_options;
+
+const struct schema_option *schema_find(struct span path)
+{
+    for (size_t i = 0; i < schema_option_count; i++)
+        if (span_equal(span_str(schema_options[i].path), path))
+            return &schema_options[i];
+    return NULL;
+}
+
+bool schema_is_child(const struct schema_option *option, struct span prefix)
+{
+    struct span path = span_str(option->path);
+    return path.n > prefix.n && span_equal(span_sub(path, 0, prefix.n), prefix) &&
+           span_find(span_from(path, prefix.n), '.') == path.n - prefix.n;
+}
