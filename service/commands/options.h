@@ -56,7 +56,6 @@ struct command_line {
 bool options_parse(struct command_line *line, int argc, char **argv, int *code);
 
 /* "postern NAME: message" and the usage on stderr; returns EXIT_USAGE. */
-int options_usage_error(const struct command_line *line, const char *format, ...)
-    PRINTF_LIKE(2, 3);
+int options_usage_error(const struct command_line *line, const char *format, ...) PRINTF_LIKE(2, 3);
 
 #endif

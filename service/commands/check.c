@@ -1,0 +1,136 @@
+#include "commands/commands.h"
+#include "net/tls.h"
+#include "platform/clock.h"
+#include "platform/paths.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <jansson.h>
+
+enum { NEAR_END_DAYS = 30, KEY_MAX = 96 };
+#define DAY_MS ((int64_t)24 * 60 * 60 * 1000)
+
+static void warn(const struct policy *p, struct config_messages *m, const char *key,
+                 const char *format, const char *what, int64_t days)
+{
+    char text[512];
+    (void)snprintf(text, sizeof text, format, what, days);
+    config_messages_add(m, CONFIG_WARNING, p->config->path, config_where(p->config, key, NULL), key,
+                        "%s", text);
+}
+
+static void check_certificate(const struct policy *p, struct config_messages *m, const char *key,
+                              const struct tls_pair *pair, bool ours)
+{
+    struct tls_certificate_info info;
+    struct err e = {0};
+    bool names = false;
+    if (!tls_certificate_info(pair, &info, &e)) {
+        warn(p, m, key, "cannot be used: %s", e.text, 0);
+        return;
+    }
+    int64_t now = clock_wall_ms();
+    if (now > info.not_after_wall_ms)
+        warn(p, m, key, "%s has ended %" PRId64 " days ago", pair->certificate,
+             (now - info.not_after_wall_ms) / DAY_MS);
+    else if (info.not_after_wall_ms - now < NEAR_END_DAYS * DAY_MS)
+        warn(p, m, key, "%s ends in %" PRId64 " days", pair->certificate,
+             (info.not_after_wall_ms - now) / DAY_MS);
+    if (now < info.not_before_wall_ms)
+        warn(p, m, key, "%s begins in %" PRId64 " days only", pair->certificate,
+             (info.not_before_wall_ms - now) / DAY_MS);
+    if (ours && tls_certificate_names(pair, p->hostname, &names, &e) && !names)
+        warn(p, m, key, "the certificate is not for %s: clients that check names will refuse it",
+             p->hostname, 0);
+    if (info.self_signed)
+        warn(p, m, key, "%s is self-signed: clients that check it will refuse it",
+             pair->certificate, 0);
+}
+
+static void check_certificates(const struct policy *p, struct config_messages *m)
+{
+    if (p->tls == NULL)
+        return;
+    check_certificate(p, m, "tls.certificate", &p->tls->main, true);
+    for (size_t i = 0; i < p->tls->more_n; i++) {
+        char key[KEY_MAX];
+        (void)snprintf(key, sizeof key, "tls.certificates[%zu].certificate", i);
+        check_certificate(p, m, key, &p->tls->more[i], false);
+    }
+}
+
+static json_t *text(const char *s)
+{
+    json_t *t = json_string(s);
+    return t != NULL ? t : json_string("(not UTF-8)");
+}
+
+static int print_json(const char *path, const struct config_messages *m, int code)
+{
+    json_t *list = json_array(), *all = NULL;
+    for (size_t i = 0; i < m->count; i++) {
+        const struct config_message *x = &m->items[i];
+        json_array_append_new(list, json_pack("{s:s, s:o, s:i, s:i, s:o, s:o}", "severity",
+                                              x->severity == CONFIG_ERROR ? "error" : "warning",
+                                              "file", text(x->file), "line", (int)x->at.line,
+                                              "column", (int)x->at.column, "key", text(x->key),
+                                              "text", text(x->text)));
+    }
+    all = json_pack("{s:b, s:o, s:I, s:I, s:o}", "valid", code == EXIT_DONE, "file", text(path),
+                    "errors", (json_int_t)m->errors, "warnings", (json_int_t)m->warnings,
+                    "messages", list);
+    char *out = all != NULL ? json_dumps(all, JSON_INDENT(2)) : NULL;
+    if (out != NULL)
+        puts(out);
+    else
+        code = EXIT_INTERNAL;
+    free(out);
+    json_decref(all);
+    return code;
+}
+
+static void print_text(const char *path, const struct config_messages *m)
+{
+    command_print_messages(m, CONFIG_ERROR, stderr);
+    command_print_messages(m, CONFIG_WARNING, stdout);
+    if (m->errors > 0)
+        printf("%s: invalid: %zu error%s, %zu warning%s\n", path, m->errors,
+               m->errors == 1 ? "" : "s", m->warnings, m->warnings == 1 ? "" : "s");
+    else
+        printf("%s: valid, %zu warning%s\n", path, m->warnings, m->warnings == 1 ? "" : "s");
+}
+
+int command_check(int argc, char **argv)
+{
+    const char *path = paths_default_config();
+    bool json = false;
+    const struct option options[] = {OPTION_CONFIG(&path), OPTION_JSON(&json)};
+    struct command_line line = {
+        .usage = "postern check [-c FILE] [--json]",
+        .about = "Validates the configuration and reviews it: an open relay, passwords in clear,\n"
+                 "certificates near their end. Exit code 0 with warnings, 78 with errors.",
+        OPTIONS(options)};
+    struct config_messages m;
+    struct policy *p;
+    int code;
+    if (!options_parse(&line, argc, argv, &code))
+        return code;
+    config_messages_init(&m);
+    code = command_config_exit(policy_load(path, NULL, 0, &p, &m));
+    if (p != NULL) {
+        policy_review(p, &m);
+        check_certificates(p, &m);
+        config_messages_sort(&m);
+        if (m.errors > 0)
+            code = EXIT_CONFIG;
+    }
+    policy_unref(&p);
+    if (json)
+        code = print_json(path, &m, code);
+    else
+        print_text(path, &m);
+    config_messages_deinit(&m);
+    return code;
+}

@@ -1,0 +1,166 @@
+#include "commands/explain_facts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* An address as it may be given: bare, or in angle brackets as on the wire. */
+static enum smtp_path_result parse(const char *text, struct smtp_path *path)
+{
+    struct span s = span_str(text);
+    size_t used = 0;
+    if (s.n == 0 || s.p[0] != '<')
+        return smtp_path_parse_address(s, path);
+    enum smtp_path_result result = smtp_path_parse(s, path, &used);
+    return result == SMTP_PATH_OK && used != s.n ? SMTP_PATH_SYNTAX : result;
+}
+
+static enum smtp_path_result parse_sender(const char *text, struct smtp_path *path)
+{
+    memset(path, 0, sizeof *path);
+    if (text[0] == '\0') {
+        path->null = true;
+        return SMTP_PATH_OK;
+    }
+    return parse(text, path);
+}
+
+static enum smtp_path_result parse_recipient(const char *text, struct smtp_path *path)
+{
+    enum smtp_path_result result = parse(text, path);
+    return result == SMTP_PATH_OK && path->null ? SMTP_PATH_EMPTY : result;
+}
+
+/* The path for acl; ascii holds the domain's A-labels, on which everything is compared. False when
+ * the domain has none. */
+static bool acl_path_of(const struct smtp_path *from, char ascii[ROUTE_DOMAIN_MAX],
+                        struct acl_path *to)
+{
+    struct err e = {0};
+    ascii[0] = '\0';
+    if (from->domain_n > 0 && !route_domain_to_ascii(span_str(from->domain), ascii, &e))
+        return false;
+    *to = (struct acl_path){.text = span_str(from->address),
+                            .local = span_of(from->local, from->local_n),
+                            .domain = span_str(ascii),
+                            .postmaster = from->bare_postmaster,
+                            .literal = from->literal};
+    return true;
+}
+
+/* A refusal that the grammar makes and no rule of the configuration. */
+static void refuse(struct explain_answer *out, enum acl_stage stage, unsigned code,
+                   const char *enhanced, const char *text)
+{
+    struct acl_explanation *w = &out->walk;
+    while (w->n > 0 && w->steps[w->n - 1].stage >= stage)
+        w->n--;
+    struct acl_reason *r = &w->steps[w->n++];
+    *r = (struct acl_reason){.verdict = ACL_DENY, .stage = stage, .code = code};
+    (void)snprintf(r->rule, sizeof r->rule, "smtp.address");
+    (void)snprintf(r->enhanced, sizeof r->enhanced, "%s", enhanced);
+    (void)snprintf(r->text, sizeof r->text, "%s", text);
+    (void)snprintf(r->why, sizeof r->why, "the %s is not acceptable to any server: %s",
+                   stage == ACL_MAIL ? "sender" : "recipient", text);
+    (void)snprintf(r->change, sizeof r->change, "correct the address");
+    w->outcome = ACL_REFUSED;
+}
+
+/* Whether the walk ended before that stage, so that what is wrong with a later one is moot. */
+static bool ended_before(const struct acl_explanation *walk, enum acl_stage stage)
+{
+    const struct acl_reason *last = acl_explain_last(walk);
+    return last != NULL && last->verdict != ACL_ALLOW && last->stage < stage;
+}
+
+static void find_route(const struct policy *p, const struct acl_reason *reason,
+                       const struct acl_path *recipient, struct explain_answer *out)
+{
+    struct err e = {0};
+    struct span local = recipient->local, domain = recipient->domain;
+    if (reason->postmaster) {
+        local = span_str("postmaster");
+        domain = span_str(acl_postmaster_domain(p->acl));
+    }
+    out->has_route = route_decide(p->route, local, domain, &out->route, &e);
+    if (!out->has_route)
+        refuse(out, ACL_RCPT, 550, "5.1.2", e.text);
+}
+
+void explain_judge(const struct policy *p, const struct explain_request *r,
+                   struct explain_answer *out)
+{
+    struct smtp_path sender, recipient;
+    char sender_ascii[ROUTE_DOMAIN_MAX], recipient_ascii[ROUTE_DOMAIN_MAX];
+    enum smtp_path_result sender_is = parse_sender(r->from, &sender);
+    enum smtp_path_result recipient_is = parse_recipient(r->to, &recipient);
+    struct acl_facts facts = {
+        .origin = r->pickup ? ACL_FROM_PICKUP : ACL_FROM_NETWORK,
+        .client = r->client,
+        .names = r->names,
+        .listener = r->listener != NULL ? (size_t)(r->listener - p->listeners) : 0,
+        .tls = r->tls ? FACT_VALUE : FACT_ABSENT,
+        .identity_state = r->user != NULL ? FACT_VALUE : FACT_ABSENT,
+        .identity = span_str(r->user),
+    };
+    memset(out, 0, sizeof *out);
+    bool sender_ok = acl_path_of(&sender, sender_ascii, &facts.sender);
+    bool recipient_ok = acl_path_of(&recipient, recipient_ascii, &facts.recipient);
+    acl_explain(p->acl, &facts, &out->walk);
+    if (ended_before(&out->walk, ACL_MAIL))
+        return;
+    if (sender_is != SMTP_PATH_OK || !sender_ok) {
+        refuse(out, ACL_MAIL, 501, "5.1.7",
+               sender_is != SMTP_PATH_OK ? smtp_path_why(sender_is)
+                                         : "the domain has no ASCII form");
+        return;
+    }
+    if (ended_before(&out->walk, ACL_RCPT))
+        return;
+    if (recipient_is == SMTP_PATH_BARE) /* "Policy in words" */
+        refuse(out, ACL_RCPT, 550, "5.1.3", smtp_path_why(recipient_is));
+    else if (recipient_is != SMTP_PATH_OK)
+        refuse(out, ACL_RCPT, 501, "5.1.3", smtp_path_why(recipient_is));
+    else if (!recipient_ok)
+        refuse(out, ACL_RCPT, 550, "5.1.2", "the domain has no ASCII form");
+    else if (out->walk.outcome == ACL_ALLOWED)
+        find_route(p, acl_explain_last(&out->walk), &facts.recipient, out);
+}
+
+static bool domain_known(const struct policy *p, struct span domain)
+{
+    for (size_t i = 0; i < p->auth.domain_count; i++) {
+        const struct auth_domain *d = &p->auth.domains[i];
+        if (span_is_nocase(domain, d->name))
+            return true;
+        for (size_t j = 0; j < d->alias_count; j++)
+            if (span_is_nocase(domain, d->aliases[j]))
+                return true;
+    }
+    return false;
+}
+
+void explain_doubt(const struct policy *p, const struct explain_request *r, struct buf *out)
+{
+    if (r->pickup)
+        return;
+    const struct policy_listener *l = r->listener;
+    const char *address = l->config->address.text;
+    bool can_tls = l->tls != CONFIG_LISTENER_NONE && p->tls != NULL;
+    if (r->tls && !can_tls)
+        buf_addf(out, "%s offers no TLS: %s. ", address,
+                 l->tls == CONFIG_LISTENER_NONE ? "its tls is none"
+                                                : "there is no tls.certificate");
+    if (!r->tls && l->tls == CONFIG_LISTENER_IMPLICIT)
+        buf_addf(out, "%s speaks TLS from the first byte: no session in clear comes about. ",
+                 address);
+    if (r->user == NULL)
+        return;
+    if (policy_mechanisms(p, r->tls) == 0)
+        buf_addf(out, "no mechanism is offered %s: nobody can authenticate. ",
+                 r->tls ? "within TLS" : "in clear");
+    struct span user = span_str(r->user);
+    size_t slash = span_find(user, '\\');
+    if (slash < user.n && !domain_known(p, span_sub(user, 0, slash)))
+        buf_addf(out, "authentication.domains has no \"%.*s\". ",
+                 SPAN_ARG(span_sub(user, 0, slash)));
+}

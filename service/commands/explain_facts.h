@@ -1,0 +1,35 @@
+/* explain_facts.h - from the options of `postern explain` to the facts that acl wants, the verdict
+ * and the route. No look-up, no file, no socket: explain judges policy only.
+ * Owner: the caller's struct; everything in it is borrowed from the request and the policy. */
+#ifndef POSTERN_COMMANDS_EXPLAIN_FACTS_H
+#define POSTERN_COMMANDS_EXPLAIN_FACTS_H
+
+#include "acl/explain.h"
+#include "policy/policy.h"
+#include "route/route.h"
+#include "smtp/path.h"
+
+/* What was asked. */
+struct explain_request {
+    bool pickup; /* a file in the Pickup directory instead of a client */
+    struct netaddr client;
+    const struct policy_listener *listener;
+    struct acl_names names; /* --host: a value; none and not looked up: unknown */
+    const char *user;       /* NULL: not authenticated */
+    bool tls;
+    const char *from, *to; /* with or without angle brackets */
+};
+
+struct explain_answer {
+    struct acl_explanation walk; /* the last step settled it */
+    bool has_route;              /* allowed, and this is where it goes */
+    struct route route;
+};
+
+void explain_judge(const struct policy *p, const struct explain_request *r,
+                   struct explain_answer *out);
+
+/* Where no session with this --tls and --user could come about: why, in words; "" = it could. */
+void explain_doubt(const struct policy *p, const struct explain_request *r, struct buf *out);
+
+#endif

@@ -1,0 +1,161 @@
+#include "commands/explain_print.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+enum { TEXT_MAX = 64 * 1024 };
+
+static const char *tls_words(enum route_tls tls)
+{
+    switch (tls) {
+    case ROUTE_TLS_NONE: return "none";
+    case ROUTE_TLS_OPTIONAL: return "optional";
+    case ROUTE_TLS_REQUIRED: return "required";
+    case ROUTE_TLS_VERIFY: return "verify";
+    }
+    return "";
+}
+
+static void host_words(const struct route_host *h, struct buf *out)
+{
+    const char *form = h->literal ? "[%s]:%u" : "%s:%u";
+    buf_addf(out, form, h->name, (unsigned)h->port);
+}
+
+static const char *kind_name(enum route_kind kind)
+{
+    switch (kind) {
+    case ROUTE_DROP: return "drop";
+    case ROUTE_HOSTS: return "hosts";
+    case ROUTE_MX: return "mx";
+    }
+    return "";
+}
+
+static void step_words(const struct policy *p, const struct route_step *s, struct buf *out)
+{
+    switch (s->kind) {
+    case ROUTE_DROP: buf_add_str(out, "the Drop directory"); return;
+    case ROUTE_MX:
+        buf_addf(out, "the MX hosts of %s, port %u", s->domain, (unsigned)s->port);
+        break;
+    case ROUTE_HOSTS:
+        buf_add_str(out, "smart host ");
+        for (size_t i = 0; i < s->n_hosts; i++) {
+            buf_add_str(out, i > 0 ? ", then " : "");
+            host_words(&s->hosts[i], out);
+        }
+        break;
+    }
+    buf_addf(out, ", TLS %s", tls_words(s->tls));
+    if (s->credentials < p->credentials_count)
+        buf_addf(out, ", authenticated as %s", p->credentials[s->credentials].user);
+}
+
+static void route_text(const struct policy *p, const struct route *route, struct buf *out)
+{
+    for (size_t i = 0; i < route->n; i++) {
+        buf_addf(out, "%-9s", i == 0 ? "route:" : "or then:");
+        step_words(p, &route->steps[i], out);
+        buf_add_str(out, "\n");
+    }
+    buf_addf(out, "%-9s%s", "by:", route->rule);
+    if (route->line > 0)
+        buf_addf(out, " (%s:%u)", route->file, route->line);
+    buf_add_str(out, "\n");
+}
+
+bool explain_print_text(const struct policy *p, const struct explain_answer *answer)
+{
+    struct buf out;
+    buf_init(&out, TEXT_MAX);
+    bool ok = acl_explain_text(&answer->walk, &out);
+    if (answer->has_route)
+        route_text(p, &answer->route, &out);
+    ok = ok && !out.failed && fputs(buf_cstr(&out), stdout) >= 0;
+    buf_deinit(&out);
+    return ok;
+}
+
+static json_t *text(const char *s)
+{
+    json_t *t = json_string(s != NULL ? s : "");
+    return t != NULL ? t : json_string("(not UTF-8)");
+}
+
+static json_t *line_json(unsigned line)
+{
+    return line > 0 ? json_integer((json_int_t)line) : json_null();
+}
+
+static json_t *route_json(const struct policy *p, const struct route *route)
+{
+    json_t *steps = json_array();
+    for (size_t i = 0; i < route->n; i++) {
+        const struct route_step *s = &route->steps[i];
+        json_t *hosts = json_array();
+        struct buf words;
+        for (size_t j = 0; j < s->n_hosts; j++) {
+            buf_init(&words, TEXT_MAX);
+            host_words(&s->hosts[j], &words);
+            json_array_append_new(hosts, text(buf_cstr(&words)));
+            buf_deinit(&words);
+        }
+        const char *user =
+            s->credentials < p->credentials_count ? p->credentials[s->credentials].user : "";
+        json_array_append_new(
+            steps, json_pack("{s:s, s:o, s:o, s:s, s:o}", "kind", kind_name(s->kind), "hosts",
+                             hosts, "domain", text(s->domain), "tls",
+                             s->kind == ROUTE_DROP ? "" : tls_words(s->tls), "user", text(user)));
+    }
+    return json_pack("{s:o, s:o, s:o, s:o}", "rule", text(route->rule), "file", text(route->file),
+                     "line", line_json(route->line), "steps", steps);
+}
+
+static json_t *need_json(unsigned need)
+{
+    json_t *list = json_array();
+    if ((need & ACL_NEED_NAMES) != 0)
+        json_array_append_new(list, json_string("host"));
+    if ((need & ACL_NEED_TLS) != 0)
+        json_array_append_new(list, json_string("tls"));
+    if ((need & ACL_NEED_IDENTITY) != 0)
+        json_array_append_new(list, json_string("user"));
+    return list;
+}
+
+bool explain_print_json(const struct policy *p, const struct explain_answer *answer)
+{
+    const struct acl_reason *r = acl_explain_last(&answer->walk);
+    struct buf reply;
+    buf_init(&reply, TEXT_MAX);
+    acl_reason_reply(r, &reply);
+    json_t *all =
+        json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o}", "verdict",
+                  acl_outcome_name(answer->walk.outcome), "stage", acl_stage_name(r->stage), "rule",
+                  text(r->rule), "line", line_json(r->at.line), "entry", text(r->entry), "reply",
+                  text(buf_cstr(&reply)), "change", text(r->change), "file", text(r->at.file),
+                  "column", (int)r->at.column, "why", text(r->why), "need",
+                  need_json(r->verdict == ACL_NEED ? r->need : 0));
+    if (all != NULL && answer->has_route)
+        json_object_set_new(all, "route", route_json(p, &answer->route));
+    char *out = all != NULL ? json_dumps(all, JSON_INDENT(2)) : NULL;
+    bool ok = out != NULL && puts(out) >= 0;
+    free(out);
+    json_decref(all);
+    buf_deinit(&reply);
+    return ok;
+}
+
+void explain_print_doubt(const struct policy *p, const struct explain_request *r)
+{
+    struct buf out;
+    buf_init(&out, TEXT_MAX);
+    explain_doubt(p, r, &out);
+    if (buf_span(&out).n > 0)
+        fprintf(stderr, "postern: warning: %s\n", buf_cstr(&out));
+    buf_deinit(&out);
+}
