@@ -212,12 +212,15 @@ static bool open_to_strangers(const struct acl_entry *entry)
     return tail[0] == '\0' || acl_is_public_suffix(span_str(tail));
 }
 
-/* What was written is kept only where the interval does not say it just so. */
+/* What was written is kept only where the interval does not say it just so; never for a single
+ * address, of which there may be millions. */
 static bool wants_text(const struct acl_entry *entry, struct span written)
 {
     char canonical[ACL_INTERVAL_TEXT_MAX];
     if (entry->kind != ENTRY_ADDRESS)
         return true;
+    if (netaddr_equal(&entry->first, &entry->last))
+        return false;
     acl_interval_format(&entry->first, &entry->last, canonical);
     return !span_is(written, canonical);
 }

@@ -25,9 +25,8 @@ bool route_domain_to_ascii(struct span domain, char out[ROUTE_DOMAIN_MAX], struc
         ascii_lower_str(out);
         return true;
     }
-    /* STD3 rules: no full-width `%` or `@` may turn into the ASCII one on the way. */
     int code = idn2_lookup_u8((const uint8_t *)text, (uint8_t **)&ascii,
-                              IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL | IDN2_USE_STD3_ASCII_RULES);
+                              IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
     if (code != IDN2_OK) {
         idn2_free(ascii);
         return err_set(e, code == IDN2_MALLOC ? ERR_TEMP : ERR_PERM, "domain %s: %s", text,
@@ -35,9 +34,11 @@ bool route_domain_to_ascii(struct span domain, char out[ROUTE_DOMAIN_MAX], struc
     }
     bool fits = span_cstr(span_str(ascii), out, ROUTE_DOMAIN_MAX);
     idn2_free(ascii);
-    if (!fits)
-        return err_set(e, ERR_PERM, "domain %s: over 255 octets as A-labels", text);
     ascii_lower_str(out);
+    /* A full-width `%` or `@` has turned into the ASCII one: it must not get in that way.
+     * (libidn2's STD3 rules would drop it without a word.) */
+    if (!fits || !route_name_ok(span_str(out)))
+        return err_set(e, ERR_PERM, "domain %s: no host name as A-labels", text);
     return true;
 }
 
