@@ -1,7 +1,8 @@
 /* resolver.h - the DNS and the hosts file, asked without waiting.
  * One for each worker, on its loop. c-ares carries the messages (servers, retries, TCP); building
  * and parsing them is ours, see dns_message.h. Answers are kept by their time to live.
- * Threads: the worker's. Failure: an answer says DNS_TEMP_FAILURE; starting a call cannot fail.
+ * Threads: the worker's. Failure: an answer says DNS_TEMP_FAILURE; a call that cannot be
+ * started for want of memory is NULL, and only then no call-back comes.
  * Every call-back comes exactly once, from the loop, never from inside the call that asked; after
  * resolver_cancel it does not come. Closing the resolver answers all with a failure. What a
  * call-back gets is borrowed for the call. */
@@ -29,7 +30,7 @@ void resolver_close(struct resolver **r);
 
 void resolver_cancel(struct resolver_call **call); /* NULL is fine; sets NULL */
 
-/* One question. A and AAAA look into the hosts file first, PTR too. */
+/* One question. A and AAAA look into the hosts file first. */
 struct resolver_call *resolver_query(struct resolver *r, struct span name, enum dns_type type,
                                      void (*done)(void *arg, const struct dns_answer *answer),
                                      void *arg);
