@@ -5,11 +5,12 @@
  * on_closed comes.
  *
  * Data in: on_data gives bytes and gets back how many were taken; what was not taken waits inside
- * the conn (and reading pauses) until conn_read_start. Nothing is read before conn_read_start.
- * Data out: conn_write never blocks; it collects until the loop turns and sends in one go.
- * conn_pending tells what the peer has not taken; slow down above a bound of yours and go on at
- * on_drained. Past CONN_OUT_MAX pending a write is refused and the conn is broken.
- * A plain connection that idles holds less than 1 KiB: no buffer of its own. */
+ * the conn (and reading pauses) until conn_read_start; called inside on_data, the rest comes when
+ * the loop turns, provided that something was taken. Nothing is read before conn_read_start. Data
+ * out: conn_write never blocks; it collects until the loop turns and sends in one go. conn_pending
+ * tells what the peer has not taken; slow down above a bound of yours and go on at on_drained. Past
+ * CONN_OUT_MAX pending a write is refused and the conn is broken. A plain connection that idles
+ * holds less than 1 KiB: no buffer of its own. */
 #ifndef POSTERN_NET_CONN_H
 #define POSTERN_NET_CONN_H
 

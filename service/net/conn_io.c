@@ -116,6 +116,7 @@ void conn_deliver(struct conn *c, struct span bytes)
         return;
     bool was_clear = c->tls == NULL;
     c->delivering = true;
+    c->again = false;
     size_t taken = c->handlers->on_data(c, c->arg, bytes);
     c->delivering = false;
     if (c->state != CONN_OPEN)
@@ -127,7 +128,10 @@ void conn_deliver(struct conn *c, struct span bytes)
         return;
     }
     if (rest.n > 0) {
-        c->want_read = false;
+        /* Whoever took nothing and wants it again at once would turn the loop for ever. */
+        c->want_read = c->again && taken > 0;
+        c->resume = c->resume || c->want_read;
+        conn_mark(c);
         if (!buf_add(&c->in, rest))
             (void)conn_fail(c, CONN_END_ERROR, "read", "no memory");
     }
@@ -137,6 +141,7 @@ void conn_deliver(struct conn *c, struct span bytes)
 void conn_read_start(struct conn *c)
 {
     c->want_read = true;
+    c->again = true;
     if (c->in.n > 0 || c->raw.n > 0 || (c->eof && !c->eof_told)) {
         c->resume = true; /* not from inside this call */
         conn_mark(c);
