@@ -47,6 +47,7 @@ struct conn {
     bool peer_known, local_known;
     bool reading;   /* the handle reads */
     bool want_read; /* the callee wants to */
+    bool again;     /* inside on_data: the callee wants the rest soon */
     bool eof;       /* the peer has ended */
     bool eof_told;
     bool delivering; /* inside on_data */
