@@ -38,23 +38,32 @@ bool smtp_reply_line(const struct smtp_reply *reply, size_t i, struct span *line
 static void write_text(struct span line, struct buf *out)
 {
     line = span_sub(line, 0, TEXT_CUT);
-    bool utf8 = smtp_utf8_valid(line);
+    size_t plain = 0;
+    while (plain < line.n && line.p[plain] >= 32 && line.p[plain] < 127)
+        plain++;
+    (void)buf_add(out, span_sub(line, 0, plain));
+    line = span_from(line, plain);
+    bool utf8 = line.n > 0 && smtp_utf8_valid(line);
     for (size_t i = 0; i < line.n; i++) {
         uint8_t c = line.p[i];
-        bool plain = (c >= 32 && c < 127) || (c >= 128 && utf8);
-        (void)buf_add_byte(out, plain ? c : '?');
+        (void)buf_add_byte(out, (c >= 32 && c < 127) || (c >= 128 && utf8) ? c : '?');
     }
 }
 
 bool smtp_reply_write(const struct smtp_reply *reply, struct buf *out)
 {
     struct span rest = reply->text;
+    struct span enhanced = span_str(reply->enhanced);
+    uint8_t code[4] = {(uint8_t)('0' + reply->code / 100 % 10),
+                       (uint8_t)('0' + reply->code / 10 % 10), (uint8_t)('0' + reply->code % 10)};
     for (;;) {
         size_t end = span_find(rest, '\n');
         bool last = end == rest.n;
-        (void)buf_addf(out, "%03u%c", (unsigned)reply->code, last ? ' ' : '-');
-        if (reply->enhanced[0] != '\0')
-            (void)buf_addf(out, "%s ", reply->enhanced);
+        code[3] = last ? ' ' : '-';
+        (void)buf_add(out, span_of(code, sizeof code));
+        (void)buf_add(out, enhanced);
+        if (enhanced.n > 0)
+            (void)buf_add_byte(out, ' ');
         write_text(span_sub(rest, 0, end), out);
         (void)buf_add_str(out, "\r\n");
         if (last)

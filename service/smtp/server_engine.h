@@ -199,9 +199,9 @@ struct smtp_server {
     uint32_t token;
     uint32_t last_token;
     uint32_t errors, junk, blanks, messages, recipients;
-    bool started, extended, tls, authenticated, smtputf8;
+    bool started, extended, hello_extended, tls, authenticated, smtputf8;
     bool skipping, skip_cr, skip_bdat, line_bare, after_bare_lf;
-    bool auth_blank, chunk_last, body_stopped, reset_due, close_due, emergency;
+    bool auth_blank, chunking, chunk_last, body_stopped, reset_due, close_due, emergency;
     enum smtp_server_refusal refusal;
     struct smtp_data_decoder decoder;
     uint64_t chunk_left, chunk_size;
