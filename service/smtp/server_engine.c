@@ -5,6 +5,7 @@
 #include "smtp/server_internal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum {
     OUT_MAX = 65536,
