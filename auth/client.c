@@ -1,34 +1,37 @@
 #include "auth/client.h"
 
 #include "auth/sasl_library.h"
+#include "auth/scram_client.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* RFC 7677 section 4 wants at least 4096 iterations. The most is ours: a server must not be able to
- * keep a lane busy for as long as it likes. */
-static const uint64_t iterations_least = 4096, iterations_most = 5000000;
+enum { CALLBACKS = 5 };
 
-enum { CALLBACKS = 5, BINDING_TYPE_MAX = 32 };
-
+/* PLAIN and LOGIN are libsasl2's, SCRAM is ours. */
 struct auth_client {
     unsigned mechanism;
     char *user;
     char *hostname;
     sasl_secret_t *password; /* libsasl2 borrows it */
     size_t password_n;
-    bool has_binding;
-    char binding_type[BINDING_TYPE_MAX];
-    uint8_t binding_bytes[AUTH_BINDING_BYTES_MAX];
-    sasl_channel_binding_t binding;
     sasl_callback_t callbacks[CALLBACKS];
     sasl_conn_t *conn;
-    bool first_challenge_seen;
+    struct scram_client scram;
     bool complete;
 };
 
-/* A client that says "plug-in options" reads none. */
+static bool is_scram(const struct auth_client *c)
+{
+    return (c->mechanism & (AUTH_SCRAM_SHA_256 | AUTH_SCRAM_SHA_256_PLUS)) != 0;
+}
+
+static struct span password_of(const struct auth_client *c)
+{
+    return span_of(c->password->data, c->password->len);
+}
+
+/* libsasl2 finds no option of ours. */
 static int no_option(void *context, const char *plugin, const char *option, const char **result,
                      unsigned *length)
 {
@@ -73,15 +76,10 @@ static unsigned choose(unsigned offered, bool tls, bool has_binding)
     return tls ? offered & AUTH_LOGIN : 0;
 }
 
-static bool keep_binding(struct auth_client *c, const struct auth_client_options *o)
+static bool binding_usable(const struct auth_client_options *o)
 {
     const struct auth_binding *b = &o->binding;
-    if (!o->tls || b->type == NULL || b->bytes.n == 0 || b->bytes.n > AUTH_BINDING_BYTES_MAX ||
-        !span_cstr(span_str(b->type), c->binding_type, sizeof c->binding_type))
-        return false;
-    memcpy(c->binding_bytes, b->bytes.p, b->bytes.n);
-    c->binding = (sasl_channel_binding_t){c->binding_type, 0, b->bytes.n, c->binding_bytes};
-    return true;
+    return o->tls && b->type != NULL && b->bytes.n > 0 && b->bytes.n <= AUTH_BINDING_BYTES_MAX;
 }
 
 static bool make_connection(struct auth_client *c, struct err *e)
@@ -98,13 +96,15 @@ static bool make_connection(struct auth_client *c, struct err *e)
     int code = sasl_client_new("smtp", c->hostname, NULL, NULL, c->callbacks, 0, &c->conn);
     if (code == SASL_OK)
         code = sasl_setprop(c->conn, SASL_SEC_PROPS, &properties);
-    /* "critical" makes libsasl2 use the binding ("p="); without it, it only says that it could
-     * ("y"), see auth_client_start. */
-    c->binding.critical = c->mechanism == AUTH_SCRAM_SHA_256_PLUS;
-    if (code == SASL_OK && c->has_binding)
-        code = sasl_setprop(c->conn, SASL_CHANNEL_BINDING, &c->binding);
     return code == SASL_OK ||
            err_set(e, ERR_TEMP, "libsasl2: %s", sasl_errstring(code, NULL, NULL));
+}
+
+/* RFC 5802 section 6: "y" says that we could have bound the channel, but saw no offer of it. */
+static bool make_scram(struct auth_client *c, const struct auth_client_options *o, struct err *e)
+{
+    char flag = c->mechanism == AUTH_SCRAM_SHA_256_PLUS ? 'p' : binding_usable(o) ? 'y' : 'n';
+    return scram_client_init(&c->scram, flag, o->binding.type, o->binding.bytes, e);
 }
 
 bool auth_client_new(const struct auth_client_options *o, struct auth_client **out, struct err *e)
@@ -117,9 +117,8 @@ bool auth_client_new(const struct auth_client_options *o, struct auth_client **o
     struct auth_client *c = calloc(1, sizeof *c);
     if (c == NULL)
         return err_set(e, ERR_TEMP, "authentication: no memory");
-    c->has_binding = keep_binding(c, o);
-    unsigned offered = auth_mechanisms_parse(o->offered) & sasl_library_mechanisms();
-    c->mechanism = choose(offered, o->tls, c->has_binding);
+    unsigned offered = auth_mechanisms_parse(o->offered);
+    c->mechanism = choose(offered, o->tls, binding_usable(o));
     if (c->mechanism == 0) {
         bool only_tls_lacks = choose(offered, true, false) != 0;
         auth_client_free(&c);
@@ -139,7 +138,7 @@ bool auth_client_new(const struct auth_client_options *o, struct auth_client **o
     c->password->len = o->password.n;
     memcpy(c->password->data, o->password.p, o->password.n);
     c->password->data[o->password.n] = 0; /* data[1] is part of the struct */
-    if (!make_connection(c, e)) {
+    if (is_scram(c) ? !make_scram(c, o, e) : !make_connection(c, e)) {
         auth_client_free(&c);
         return false;
     }
@@ -149,9 +148,6 @@ bool auth_client_new(const struct auth_client_options *o, struct auth_client **o
 
 static bool failed(struct auth_client *c, int code, struct err *e)
 {
-    if (code == SASL_BADSERV || code == SASL_BADMAC)
-        return err_set(e, ERR_PERM,
-                       "authentication: the server did not prove that it knows the password");
     return err_set(e, code == SASL_NOMEM ? ERR_TEMP : ERR_PERM, "authentication: %s: %.200s",
                    auth_mechanism_name((enum auth_mechanism)c->mechanism), sasl_errdetail(c->conn));
 }
@@ -160,13 +156,12 @@ bool auth_client_start(struct auth_client *c, const char **mechanism, bool *has_
                        struct span *initial, struct err *e)
 {
     *mechanism = auth_mechanism_name((enum auth_mechanism)c->mechanism);
-    char list[64];
-    /* libsasl2 says "y" (RFC 5802 section 6) only when it chose among several names itself. */
-    (void)snprintf(list, sizeof list, "%s%s", *mechanism,
-                   c->has_binding && c->mechanism == AUTH_SCRAM_SHA_256 ? " X-NONE" : "");
+    *has_initial = true;
+    if (is_scram(c))
+        return scram_client_first(&c->scram, c->user, initial, e);
     const char *text = NULL, *chosen = NULL;
     unsigned n = 0;
-    int code = sasl_client_start(c->conn, list, NULL, &text, &n, &chosen);
+    int code = sasl_client_start(c->conn, *mechanism, NULL, &text, &n, &chosen);
     if (code != SASL_OK && code != SASL_CONTINUE)
         return failed(c, code, e);
     c->complete = code == SASL_OK;
@@ -175,36 +170,17 @@ bool auth_client_start(struct auth_client *c, const char **mechanism, bool *has_
     return true;
 }
 
-/* server-first-message = [reserved-mext ","] nonce "," salt "," iteration-count ... */
-static bool iterations_bearable(struct span challenge, struct err *e)
-{
-    uint64_t iterations = 0;
-    bool found = false;
-    while (challenge.n > 0 && !found) {
-        size_t n = span_find(challenge, ',');
-        struct span part = span_sub(challenge, 0, n);
-        found = part.n > 2 && part.p[0] == 'i' && part.p[1] == '=' &&
-                span_u64(span_from(part, 2), UINT32_MAX, &iterations);
-        challenge = span_from(challenge, n + 1);
-    }
-    if (found && iterations >= iterations_least && iterations <= iterations_most)
-        return true;
-    return err_set(e, ERR_PERM,
-                   "authentication: the server wants %llu SCRAM iterations, we do %llu to %llu",
-                   (unsigned long long)iterations, (unsigned long long)iterations_least,
-                   (unsigned long long)iterations_most);
-}
-
 bool auth_client_step(struct auth_client *c, struct span challenge, struct span *response,
                       struct err *e)
 {
-    bool scram = (c->mechanism & (AUTH_SCRAM_SHA_256 | AUTH_SCRAM_SHA_256_PLUS)) != 0;
     *response = span_of(NULL, 0);
     if (c->complete)
         return err_set(e, ERR_PERM, "authentication: the server asks on after the end");
-    if (scram && !c->first_challenge_seen && !iterations_bearable(challenge, e))
-        return false;
-    c->first_challenge_seen = true;
+    if (is_scram(c)) {
+        bool ok = scram_client_step(&c->scram, challenge, password_of(c), response, e);
+        c->complete = ok && c->scram.state == SCRAM_CLIENT_DONE;
+        return ok;
+    }
     const char *text = NULL;
     unsigned n = 0;
     int code = sasl_client_step(c->conn, challenge.n > 0 ? (const char *)challenge.p : "",
@@ -230,6 +206,8 @@ void auth_client_free(struct auth_client **c)
         return;
     if ((*c)->conn != NULL)
         sasl_dispose(&(*c)->conn);
+    if (is_scram(*c))
+        scram_client_deinit(&(*c)->scram);
     if ((*c)->password != NULL)
         secret_wipe_bytes((*c)->password, (*c)->password_n);
     free((*c)->password);

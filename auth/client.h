@@ -1,4 +1,5 @@
 /* client.h - the client's side of AUTH: a smart host wants our password, or `postern send` ours.
+ * PLAIN and LOGIN are libsasl2's; SCRAM is ours (scram_client.h says why).
  * Owner: the outbound session. Threads: one at a time; nothing here waits for anybody, but SCRAM
  * derives a key with as many iterations as the server names (bounded), so call it on a lane.
  * Failure: ERR_PERM = this server cannot be authenticated to as configured (no common mechanism, no

@@ -5,7 +5,6 @@
 #include "platform/mutex.h"
 
 #include <sasl/saslplug.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* The whole of our options for libsasl2 itself; what concerns one exchange is in exchange.c. */
@@ -26,18 +25,6 @@ static int get_option(void *context, const char *plugin, const char *option, con
 static int discard_log(void *context, int level, const char *message)
 {
     (void)context, (void)level, (void)message;
-    return SASL_OK;
-}
-
-/* libsasl2 frees the answer. The folder does not exist, so there is no file to be read in it. */
-static int no_config_folder(void *context, char **path)
-{
-    (void)context;
-    static const char nowhere[] = "/nonexistent/postern-reads-no-sasl-configuration";
-    *path = malloc(sizeof nowhere);
-    if (*path == NULL)
-        return SASL_NOMEM;
-    memcpy(*path, nowhere, sizeof nowhere);
     return SASL_OK;
 }
 
@@ -68,7 +55,6 @@ static int allow_file(void *context, const char *file, sasl_verify_type_t type)
 static const sasl_callback_t callbacks[] = {
     {SASL_CB_GETOPT, (sasl_library_callback)(void (*)(void))get_option, NULL},
     {SASL_CB_LOG, (sasl_library_callback)(void (*)(void))discard_log, NULL},
-    {SASL_CB_GETCONFPATH, (sasl_library_callback)(void (*)(void))no_config_folder, NULL},
     {SASL_CB_VERIFYFILE, (sasl_library_callback)(void (*)(void))allow_file, NULL},
     {SASL_CB_LIST_END, NULL, NULL},
 };
@@ -102,7 +88,8 @@ bool sasl_library_start(struct err *e)
     if (started)
         return true;
     sasl_set_mutex(sasl_mutex_make, sasl_mutex_take, sasl_mutex_give, sasl_mutex_drop);
-    int code = sasl_server_init(callbacks, "postern");
+    /* Without a name for the application libsasl2 reads no configuration file. */
+    int code = sasl_server_init(callbacks, NULL);
     if (code == SASL_OK)
         code = sasl_auxprop_add_plugin(SASL_USERDB_PLUGIN, sasl_userdb_plugin_init);
     if (code == SASL_OK)

@@ -16,9 +16,10 @@ static int lookup(void *context, sasl_server_params_t *params, unsigned flags, c
     const void *found = NULL;
     if ((flags & SASL_AUXPROP_AUTHZID) != 0)
         return SASL_OK; /* nothing is known of an authorization identity */
-    if (sasl_getprop(params->utils->conn, SASL_GETOPTCTX, &found) != SASL_OK || found == NULL)
+    /* libsasl2 gives the call-backs of this connection; each of them carries its exchange. */
+    if (sasl_getprop(params->utils->conn, SASL_CALLBACK, &found) != SASL_OK || found == NULL)
         return SASL_FAIL;
-    struct auth_exchange *x = (struct auth_exchange *)(uintptr_t)found;
+    struct auth_exchange *x = ((const sasl_callback_t *)found)->context;
     if (!exchange_wants_verifier(x))
         return SASL_OK;
     const struct propval *p = params->utils->prop_get(params->propctx);

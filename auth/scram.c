@@ -17,9 +17,10 @@ static bool hmac(const uint8_t key[SCRAM_KEY_SIZE], const char *text, uint8_t ou
            n == SCRAM_KEY_SIZE;
 }
 
-bool scram_derive(struct span password, struct scram_verifier *v, struct err *e)
+bool scram_derive_client(struct span password, struct scram_verifier *v,
+                         uint8_t client_key[SCRAM_KEY_SIZE], struct err *e)
 {
-    uint8_t salted[SCRAM_KEY_SIZE], client_key[SCRAM_KEY_SIZE];
+    uint8_t salted[SCRAM_KEY_SIZE];
     bool ok =
         password.n <= INT32_MAX && v->iterations <= INT32_MAX &&
         PKCS5_PBKDF2_HMAC((const char *)password.p, (int)password.n, v->salt, (int)v->salt_n,
@@ -28,8 +29,15 @@ bool scram_derive(struct span password, struct scram_verifier *v, struct err *e)
         EVP_Digest(client_key, SCRAM_KEY_SIZE, v->stored_key, NULL, EVP_sha256(), NULL) == 1 &&
         hmac(salted, "Server Key", v->server_key);
     secret_wipe_bytes(salted, sizeof salted);
-    secret_wipe_bytes(client_key, sizeof client_key);
     return ok || err_set(e, ERR_TEMP, "scram: the crypto library could not derive a key");
+}
+
+bool scram_derive(struct span password, struct scram_verifier *v, struct err *e)
+{
+    uint8_t client_key[SCRAM_KEY_SIZE];
+    bool ok = scram_derive_client(password, v, client_key, e);
+    secret_wipe_bytes(client_key, sizeof client_key);
+    return ok;
 }
 
 static bool add_base64(struct buf *b, const uint8_t *p, size_t n)

@@ -9,6 +9,9 @@
 /* SaltedPassword, then ClientKey -> StoredKey, and ServerKey. v->iterations, salt and salt_n are
  * set by the caller. BLOCKS for some 10 ms a 100,000 iterations. */
 bool scram_derive(struct span password, struct scram_verifier *v, struct err *e);
+/* The same, and the ClientKey that only a client needs; the caller wipes it. */
+bool scram_derive_client(struct span password, struct scram_verifier *v,
+                         uint8_t client_key[SCRAM_KEY_SIZE], struct err *e);
 
 /* As libsasl2's SCRAM wants *authPassword: "SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey". */
 enum { SCRAM_TEXT_MAX = 192 };
