@@ -14,8 +14,9 @@ static const uint32_t no_entry = UINT32_MAX;
 struct entry {
     struct list_node lru; /* in use: the newest at the front */
     uint64_t key;
-    uint32_t next; /* in its bucket */
-    uint32_t failures;
+    uint32_t next;        /* in its bucket */
+    uint32_t failures;    /* all: they make the delay */
+    uint32_t guesses;     /* without repetitions: they make the refusal */
     int64_t decayed_ms;   /* up to when forgetting has been applied */
     int64_t refuse_until; /* a peer's */
     int64_t success_ms;   /* a pair's; 0 = never */
@@ -125,6 +126,8 @@ void throttle_set_options(struct throttle *t, const struct throttle_options *o)
         .decay_ms = or_default(o->decay_ms, 600000),
         .entries = entries,
     };
+    if (t->o.refuse_max_ms < t->o.refuse_ms)
+        t->o.refuse_max_ms = t->o.refuse_ms;
 }
 
 bool throttle_new(const struct throttle_options *options, const uint8_t key[16],
@@ -171,11 +174,12 @@ static void decay(const struct throttle *t, struct entry *en, int64_t now_ms)
         return;
     int64_t steps = (now_ms - en->decayed_ms) / (int64_t)t->o.decay_ms;
     if (en->failures == 0 || steps >= (int64_t)en->failures) {
-        en->failures = 0;
+        en->failures = en->guesses = 0; /* there are never more guesses than failures */
         en->decayed_ms = now_ms;
         return;
     }
     en->failures -= (uint32_t)steps;
+    en->guesses -= en->guesses < (uint32_t)steps ? en->guesses : (uint32_t)steps;
     en->decayed_ms += steps * (int64_t)t->o.decay_ms;
 }
 
@@ -256,33 +260,35 @@ struct throttle_verdict throttle_check(struct throttle *t, struct span peer, str
     struct entry *pair = find(t, entry_key(t, KIND_PAIR, peer, account), now_ms);
     bool known_good = pair != NULL && pair->success_ms != 0 &&
                       now_ms - pair->success_ms < pair_memory_ms &&
-                      pair->failures < t->o.free_failures;
+                      pair->guesses < t->o.free_failures;
     if (known_good)
         return (struct throttle_verdict){false, 0};
     return (struct throttle_verdict){true, t->o.delay_ms};
+}
+
+static void count(struct entry *en, uint32_t new_guess)
+{
+    en->failures++;
+    en->guesses += new_guess;
 }
 
 struct throttle_verdict throttle_failed(struct throttle *t, struct span peer, struct span account,
                                         uint64_t fingerprint, int64_t now_ms)
 {
     struct entry *pair = find_or_make(t, entry_key(t, KIND_PAIR, peer, account), now_ms);
-    bool repeated = fingerprint != 0 && pair->fingerprint == fingerprint;
-    if (!repeated) {
-        pair->failures++;
-        pair->fingerprint = fingerprint;
-    }
+    uint32_t new_guess = fingerprint == 0 || pair->fingerprint != fingerprint ? 1 : 0;
+    pair->fingerprint = fingerprint;
+    count(pair, new_guess);
     /* A table of one or two entries could give the same memory out twice; then the counters are
      * poor, but nothing breaks: each is used before the next is asked for. */
     struct entry *a = find_or_make(t, entry_key(t, KIND_ACCOUNT, peer, account), now_ms);
-    if (!repeated)
-        a->failures++;
+    count(a, new_guess);
     struct entry account_now = *a;
     struct entry *p = find_or_make(t, entry_key(t, KIND_PEER, peer, account), now_ms);
-    if (!repeated)
-        p->failures++;
-    if (!repeated && p->failures >= t->o.refuse_after)
+    count(p, new_guess);
+    if (new_guess != 0 && p->guesses >= t->o.refuse_after)
         p->refuse_until =
-            now_ms + doubled(t->o.refuse_ms, p->failures - t->o.refuse_after, t->o.refuse_max_ms);
+            now_ms + doubled(t->o.refuse_ms, p->guesses - t->o.refuse_after, t->o.refuse_max_ms);
     return (struct throttle_verdict){false, failure_delay(t, p, &account_now)};
 }
 
@@ -291,14 +297,18 @@ void throttle_succeeded(struct throttle *t, struct span peer, struct span accoun
     struct entry *pair = find_or_make(t, entry_key(t, KIND_PAIR, peer, account), now_ms);
     /* Only what this pair itself had added is forgiven: a right password of one's own account must
      * not buy new guesses at somebody else's. */
-    uint32_t forgiven = pair->failures;
-    pair->failures = 0;
+    uint32_t failures = pair->failures, guesses = pair->guesses;
+    pair->failures = pair->guesses = 0;
     pair->fingerprint = 0;
     pair->success_ms = now_ms == 0 ? 1 : now_ms;
     const enum kind counted[] = {KIND_PEER, KIND_ACCOUNT};
-    for (size_t i = 0; forgiven > 0 && i < sizeof counted / sizeof *counted; i++) {
+    for (size_t i = 0; failures > 0 && i < sizeof counted / sizeof *counted; i++) {
         struct entry *en = find(t, entry_key(t, counted[i], peer, account), now_ms);
-        if (en != NULL)
-            en->failures -= en->failures < forgiven ? en->failures : forgiven;
+        if (en == NULL)
+            continue;
+        en->failures -= en->failures < failures ? en->failures : failures;
+        en->guesses -= en->guesses < guesses ? en->guesses : guesses;
+        if (en->guesses > en->failures)
+            en->guesses = en->failures;
     }
 }

@@ -8,8 +8,8 @@
  *  - the account: adds delay to wrong passwords, bounded by account_delay_max_ms; it never refuses,
  *    so nobody can lock somebody else out;
  *  - the pair of both: a pair that has succeeded lately is not refused because of its peer's other
- *    accounts (many devices behind one address), and the same wrong password said again is no new
- *    guess (a device that still has last year's password).
+ *    accounts (many devices behind one address). The same wrong password said again costs its
+ *    delay, but it is no new guess and leads to no refusal (a device that still has last year's).
  * Syntax and mechanism errors are no guesses and never come here.
  * Memory: a fixed number of entries, the longest unused goes first. */
 #ifndef POSTERN_AUTH_THROTTLE_H

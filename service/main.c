@@ -16,6 +16,7 @@ static const struct command commands[] = {
     {"check", command_check, "validate the configuration and review it"},
     {"explain", command_explain,
      "say what would become of a message, by which rule, and how to change it"},
+    {"user", command_user, "keep the accounts of the embedded user database"},
     {"version", command_version, "print the version"},
     {"config-reference", command_config_reference, NULL},
 };

@@ -540,7 +540,7 @@ static void a_device_with_an_old_password_is_slow_but_not_an_attack(void **state
     for (int i = 0; i < 15; i++) {
         struct auth_lab_result r = auth_lab_login(lab, i % 2 ? "PLAIN" : "LOGIN", "alice", "old");
         assert_outcome(&r, AUTH_BAD_CREDENTIALS);
-        assert_int_equal(r.delay_ms, 1000);
+        assert_true(i < 3 ? r.delay_ms == 1000 : r.delay_ms > 1000);
     }
     struct auth_lab_result r = auth_lab_login(lab, "PLAIN", "alice", "secret");
     assert_outcome(&r, AUTH_OK);
