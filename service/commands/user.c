@@ -109,20 +109,31 @@ static bool find_account(const struct auth_options *o, const char *name, char *a
 
 /* --- the password ---------------------------------------------------------------------------- */
 
-static bool ask_twice(const struct user_call *u, struct secret *password, struct err *e)
+static int ask_twice(const struct user_call *u, struct secret *password, struct err *e)
 {
     char prompt[PROMPT_MAX];
     struct secret again = {0};
     (void)snprintf(prompt, sizeof prompt, "Password for %s: ", u->name);
-    if (!terminal_read_password(prompt, password, e))
-        return false;
-    if (password->n == 0)
-        return err_set(e, ERR_PERM, "the password is empty");
-    if (!terminal_read_password("Once more: ", &again, e))
-        return false;
+    if (!terminal_read_password(prompt, password, e) ||
+        (password->n > 0 && !terminal_read_password("Once more: ", &again, e))) {
+        err_wrap(e, "--password-stdin is not given");
+        return EXIT_USAGE;
+    }
     bool same = secret_equal(secret_span(password), secret_span(&again));
     secret_wipe(&again);
-    return same || err_set(e, ERR_PERM, "the two passwords are not the same");
+    if (same) /* an empty one is refused further on */
+        return EXIT_DONE;
+    err_set(e, ERR_PERM, "the two passwords are not the same");
+    return EXIT_NO;
+}
+
+static int read_password(const struct user_call *u, struct secret *password, struct err *e)
+{
+    if (!u->password_stdin)
+        return ask_twice(u, password, e);
+    if (terminal_read_line(USERDB_PASSWORD_MAX, password, e))
+        return EXIT_DONE;
+    return e->class == ERR_TEMP ? EXIT_IO : EXIT_NO; /* no line, or too long a one */
 }
 
 static int set_password(struct user_call *u)
@@ -130,10 +141,8 @@ static int set_password(struct user_call *u)
     struct secret password = {0};
     struct err e = {0};
     bool add = strcmp(u->verb, "add") == 0;
-    bool there = u->password_stdin ? terminal_read_line(USERDB_PASSWORD_MAX, &password, &e)
-                                   : ask_twice(u, &password, &e);
-    int code = e.class == ERR_TEMP ? EXIT_IO : EXIT_NO;
-    if (there) {
+    int code = read_password(u, &password, &e);
+    if (code == EXIT_DONE) {
         uint32_t iterations = u->policy->auth.scram.iterations;
         if (iterations == 0)
             iterations = AUTH_ITERATIONS_DEFAULT;
