@@ -1,0 +1,193 @@
+#include "admin/queue_requests.h"
+
+#include "session/env.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static json_t *text_of(struct span s)
+{
+    json_t *text = json_stringn((const char *)s.p, s.n);
+    if (text != NULL)
+        return text;
+    struct buf out; /* not UTF-8 */
+    buf_init(&out, 64 * 1024);
+    for (size_t i = 0; i < s.n && i < 4096; i++)
+        buf_add_byte(&out, s.p[i] >= 0x20 && s.p[i] < 0x7f ? s.p[i] : '?');
+    text = json_string(buf_cstr(&out));
+    buf_deinit(&out);
+    return text;
+}
+
+/* Civil date from days since 1970, as base/log.c writes it. */
+static json_t *time_of(int64_t ms)
+{
+    if (ms <= 0)
+        return json_null();
+    int64_t s = ms / 1000, days = s / 86400, rest = s % 86400;
+    int64_t z = days + 719468, era = z / 146097, doe = z - era * 146097;
+    int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+    int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
+    int64_t d = doy - (153 * mp + 2) / 5 + 1, m = mp < 10 ? mp + 3 : mp - 9;
+    int64_t y = yoe + era * 400 + (m <= 2);
+    return json_sprintf("%04d-%02d-%02dT%02d:%02d:%02dZ", (int)y, (int)m, (int)d,
+                        (int)(rest / 3600), (int)(rest / 60 % 60), (int)(rest % 60));
+}
+
+static json_t *recipient_json(const struct queue_recipient *r)
+{
+    static const char *const states[] = {[QUEUE_RCPT_WAITING] = "waiting",
+                                         [QUEUE_RCPT_DELIVERED] = "delivered",
+                                         [QUEUE_RCPT_FAILED] = "failed",
+                                         [QUEUE_RCPT_EXPIRED] = "expired"};
+    return json_pack("{s:o, s:s, s:i, s:o, s:o}", "address", text_of(r->address), "state",
+                     states[r->state], "attempts", (int)r->attempts, "next",
+                     time_of(r->state == QUEUE_RCPT_WAITING ? r->next_ms : 0), "last_reply",
+                     text_of(r->last_reply));
+}
+
+static json_t *message_json(const struct queue_message *m, bool whole)
+{
+    static const char *const states[] = {[QUEUE_RECEIVING] = "receiving",
+                                         [QUEUE_QUEUED] = "queued",
+                                         [QUEUE_CLAIMED] = "active",
+                                         [QUEUE_HELD] = "held"};
+    static const char *const origins[] = {
+        [QUEUE_ORIGIN_SMTP] = "smtp", [QUEUE_ORIGIN_PICKUP] = "pickup", [QUEUE_ORIGIN_DSN] = "dsn"};
+    char id[QUEUE_ID_TEXT_MAX], client[NETADDR_TEXT_MAX] = "";
+    session_queue_id_format(m->id, id);
+    json_t *recipients = json_array();
+    for (size_t i = 0; i < m->recipient_count; i++)
+        json_array_append_new(recipients, recipient_json(&m->recipients[i]));
+    json_t *o =
+        json_pack("{s:s, s:o, s:I, s:o, s:s, s:o}", "id", id, "sender", text_of(m->envelope.sender),
+                  "size", (json_int_t)m->size, "created", time_of(m->accepted_ms), "state",
+                  m->hold_wanted ? "held" : states[m->state], "recipients", recipients);
+    if (whole && o != NULL) {
+        if (m->envelope.origin == QUEUE_ORIGIN_SMTP)
+            netaddr_format(&m->envelope.client, client);
+        json_object_set_new(o, "client", json_string(client));
+        json_object_set_new(o, "helo", text_of(m->envelope.helo));
+        json_object_set_new(o, "user", text_of(m->envelope.identity));
+        json_object_set_new(o, "origin", json_string(origins[m->envelope.origin]));
+        json_object_set_new(o, "header", text_of(m->body));
+    }
+    return o;
+}
+
+static json_t *list(struct queue *q, json_t *request, struct err *e)
+{
+    static const struct {
+        const char *name;
+        enum queue_filter_state state;
+    } states[] = {
+        {"queued", QUEUE_LIST_QUEUED}, {"active", QUEUE_LIST_CLAIMED}, {"held", QUEUE_LIST_HELD}};
+    struct queue_filter filter = {.state = QUEUE_LIST_ALL, .max = QUEUE_LIST_MAX};
+    const char *state = json_string_value(json_object_get(request, "state"));
+    filter.text = span_str(json_string_value(json_object_get(request, "text")));
+    for (size_t i = 0; state != NULL && i < sizeof states / sizeof *states; i++)
+        if (strcmp(states[i].name, state) == 0)
+            filter.state = states[i].state;
+    struct queue_message **page = calloc(QUEUE_LIST_MAX, sizeof(struct queue_message *));
+    json_t *out = page == NULL ? NULL : json_array();
+    size_t count = QUEUE_LIST_MAX;
+    while (out != NULL && count == QUEUE_LIST_MAX) {
+        count = 0;
+        if (!queue_list(q, &filter, page, &count, e)) {
+            json_decref(out);
+            out = NULL;
+        }
+        for (size_t i = 0; i < count; i++) {
+            filter.after = page[i]->id;
+            if (out != NULL)
+                json_array_append_new(out, message_json(page[i], false));
+            queue_message_free(&page[i]);
+        }
+    }
+    free(page);
+    return out;
+}
+
+static json_t *show(struct queue *q, uint64_t id, struct err *e)
+{
+    struct queue_message *m = NULL;
+    if (!queue_show(q, id, &m, e))
+        return NULL;
+    json_t *o = message_json(m, true);
+    queue_message_free(&m);
+    return o;
+}
+
+static bool act(struct queue *q, const char *verb, uint64_t id, int64_t now_ms, struct err *e)
+{
+    if (strcmp(verb, "hold") == 0)
+        return queue_hold(q, id, e);
+    if (strcmp(verb, "release") == 0)
+        return queue_release(q, id, e);
+    if (strcmp(verb, "retry") == 0)
+        return queue_retry(q, id, now_ms, e);
+    if (strcmp(verb, "remove") == 0)
+        return queue_remove(q, id, e);
+    return err_set(e, ERR_PERM, "queue %s: no such operation", verb);
+}
+
+/* The ids that a request means. */
+static json_t *ids_of(struct queue *q, json_t *request, struct err *e)
+{
+    if (!json_is_true(json_object_get(request, "all")))
+        return json_incref(json_object_get(request, "ids"));
+    json_t *empty = json_object(), *all = list(q, empty, e), *ids = NULL;
+    json_decref(empty);
+    if (all != NULL) {
+        ids = json_array();
+        size_t i;
+        json_t *m;
+        json_array_foreach(all, i, m) json_array_append(ids, json_object_get(m, "id"));
+        json_decref(all);
+    }
+    return ids;
+}
+
+json_t *queue_request(struct queue *q, json_t *request, int64_t now_ms, int *code, struct err *e)
+{
+    const char *command = json_string_value(json_object_get(request, "command"));
+    const char *verb = command == NULL || strncmp(command, "queue.", 6) != 0 ? "" : command + 6;
+    *code = 74;
+    if (strcmp(verb, "list") == 0)
+        return list(q, request, e);
+    json_t *ids = ids_of(q, request, e);
+    if (!json_is_array(ids)) {
+        json_decref(ids);
+        if (e->class == ERR_NONE)
+            (void)err_set(e, ERR_PERM, "queue %s: which message?", verb);
+        *code = e->class == ERR_TEMP ? 74 : 64;
+        return NULL;
+    }
+    json_t *done = json_array();
+    bool ok = true;
+    for (size_t i = 0; ok && i < json_array_size(ids); i++) {
+        const char *text = json_string_value(json_array_get(ids, i));
+        uint64_t id;
+        json_t *one = NULL;
+        if (!session_queue_id_parse(span_str(text), &id)) {
+            ok = err_set(e, ERR_PERM, "%s: no such message", text == NULL ? "?" : text);
+            break;
+        }
+        if (strcmp(verb, "show") == 0)
+            one = show(q, id, e);
+        else if (act(q, verb, id, now_ms, e))
+            one = json_string(text);
+        ok = one != NULL;
+        if (ok)
+            json_array_append_new(done, one);
+        else
+            (void)err_wrap(e, "%s", text);
+    }
+    json_decref(ids);
+    if (ok)
+        return done;
+    json_decref(done);
+    *code = e->class == ERR_TEMP ? 74 : 1;
+    return NULL;
+}
