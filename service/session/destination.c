@@ -1,0 +1,191 @@
+/* One next hop: what waits for it, and its connections. */
+#include "base/log.h"
+#include "session/courier_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { GIVE_BACK_MS = 30 * 1000, GROWTH_MS = 500 };
+
+static struct destination *find(struct courier *c, const char *key)
+{
+    for (struct list_node *n = list_first(&c->destinations); n != NULL;
+         n = list_next(&c->destinations, n)) {
+        struct destination *d = LIST_ENTRY(n, struct destination, node);
+        if (strcmp(d->step.key, key) == 0)
+            return d;
+    }
+    return NULL;
+}
+
+static struct destination *make(struct courier *c, const struct route_step *step,
+                                const char *domain)
+{
+    struct destination *d = calloc(1, sizeof *d);
+    if (d == NULL)
+        return NULL;
+    d->courier = c;
+    d->step = *step;
+    memcpy(d->domain, domain, strlen(domain) + 1);
+    list_init(&d->waiting);
+    list_init(&d->outbound);
+    list_push_front(&c->destinations, &d->node);
+    c->destination_count++;
+    return d;
+}
+
+void destination_add(struct courier *c, struct delivery *delivery)
+{
+    const struct route_step *step = &delivery->route->steps[delivery->step];
+    struct destination *d = find(c, step->key);
+    if (d == NULL)
+        d = make(c, step, delivery->route->domain);
+    if (d == NULL) {
+        delivery_fail(delivery, QUEUE_DEFERRED, 0, "4.3.0", "no memory");
+        return;
+    }
+    list_push_back(&d->waiting, &delivery->node);
+    d->waiting_count++;
+    destination_pump(d);
+}
+
+struct delivery *destination_take(struct destination *d)
+{
+    struct list_node *n = list_pop_front(&d->waiting);
+    if (n == NULL)
+        return NULL;
+    d->waiting_count--;
+    return LIST_ENTRY(n, struct delivery, node);
+}
+
+void destination_put_back(struct destination *d, struct delivery *delivery)
+{
+    list_push_front(&d->waiting, &delivery->node);
+    d->waiting_count++;
+}
+
+static bool may_open(const struct destination *d)
+{
+    const struct courier *c = d->courier;
+    const struct config_delivery *limits = &c->desk->policy->config->delivery;
+    return d->outbound_count < limits->connections_per_destination &&
+           c->connection_count < limits->connections &&
+           (d->outbound_count == 0 || worker_now_ms(c->desk->worker) >= d->pause_until_ms);
+}
+
+/* Idle connections first; then new ones. A connection is good for more than one message: there are
+ * more of them only when more waits than they can take soon, or when it has waited (growth). */
+void destination_pump(struct destination *d)
+{
+    struct courier *c = d->courier;
+    struct list_node *n = list_first(&d->outbound);
+    while (n != NULL && d->idle_count > 0 && d->waiting_count > 0) {
+        struct list_node *next = list_next(&d->outbound, n);
+        if (outbound_is_idle(outbound_of(n)))
+            outbound_next(outbound_of(n));
+        n = next;
+    }
+    while (d->waiting_count > d->opening_count + d->outbound_count && may_open(d))
+        if (!outbound_open(d))
+            break;
+    if (d->waiting_count > 0 && !c->growing && c->growth != NULL) {
+        c->growing = true;
+        worker_timer_at(c->growth, worker_now_ms(c->desk->worker) + GROWTH_MS);
+    }
+}
+
+void destinations_grow(void *arg)
+{
+    struct courier *c = arg;
+    c->growing = false;
+    for (struct list_node *n = list_first(&c->destinations); n != NULL;
+         n = list_next(&c->destinations, n)) {
+        struct destination *d = LIST_ENTRY(n, struct destination, node);
+        if (d->waiting_count > d->opening_count && may_open(d))
+            (void)outbound_open(d);
+        if (d->waiting_count > 0 && !c->growing) {
+            c->growing = true;
+            worker_timer_at(c->growth, worker_now_ms(c->desk->worker) + GROWTH_MS);
+        }
+    }
+}
+
+void destination_unreachable(struct destination *d, enum queue_outcome_kind kind, int code,
+                             const char *status, const char *text)
+{
+    if (d->outbound_count > d->opening_count) /* others are through: they will serve it */
+        return;
+    struct list waiting;
+    list_init(&waiting);
+    struct list_node *n;
+    while ((n = list_pop_front(&d->waiting)) != NULL)
+        list_push_back(&waiting, n);
+    d->waiting_count = 0;
+    while ((n = list_pop_front(&waiting)) != NULL)
+        delivery_fail(LIST_ENTRY(n, struct delivery, node), kind, code, status, text);
+}
+
+void destination_release(struct destination *d)
+{
+    struct courier *c = d->courier;
+    if (d->waiting_count > 0 || d->outbound_count > 0)
+        return;
+    list_remove(&d->node);
+    c->destination_count--;
+    free(d);
+}
+
+void destinations_quit_idle(struct courier *c)
+{
+    for (struct list_node *n = list_first(&c->destinations); n != NULL;
+         n = list_next(&c->destinations, n)) {
+        struct destination *d = LIST_ENTRY(n, struct destination, node);
+        for (struct list_node *o = list_first(&d->outbound); o != NULL;
+             o = list_next(&d->outbound, o))
+            if (outbound_is_idle(outbound_of(o)))
+                outbound_quit(outbound_of(o));
+    }
+}
+
+void destinations_abort(struct courier *c)
+{
+    struct list_node *n;
+    while ((n = list_pop_front(&c->destinations)) != NULL) {
+        struct destination *d = LIST_ENTRY(n, struct destination, node);
+        struct delivery *delivery;
+        c->destination_count--;
+        while ((delivery = destination_take(d)) != NULL)
+            delivery_free(delivery);
+        d->outbound_count++; /* we hold it; its last connection frees it after us */
+        struct list_node *o = list_first(&d->outbound);
+        while (o != NULL) {
+            struct list_node *next = list_next(&d->outbound, o);
+            outbound_abort(outbound_of(o));
+            o = next;
+        }
+        if (--d->outbound_count == 0)
+            free(d);
+    }
+}
+
+void destinations_make_room(struct courier *c)
+{
+    struct destination *fullest = NULL;
+    for (struct list_node *n = list_first(&c->destinations); n != NULL;
+         n = list_next(&c->destinations, n)) {
+        struct destination *d = LIST_ENTRY(n, struct destination, node);
+        if (fullest == NULL || d->waiting_count > fullest->waiting_count)
+            fullest = d;
+    }
+    if (fullest == NULL)
+        return;
+    size_t surplus = fullest->waiting_count / 2;
+    log_event(LOG_INFO, "courier.makes-room", LOG_S("destination", fullest->step.key),
+              LOG_U("deliveries", surplus));
+    for (; surplus > 0; surplus--) {
+        struct delivery *d = LIST_ENTRY(fullest->waiting.head.prev, struct delivery, node);
+        list_remove(&d->node);
+        fullest->waiting_count--;
+        delivery_give_back(d, session_queue_now(c->desk->env) + GIVE_BACK_MS);
+    }
+}
