@@ -1,0 +1,71 @@
+/* run_parts.h - the run state, shared by run.c (start), run_reload.c and run_stop.c.
+ * Owner: run.c, on main's stack. Threads: main's, except where a desk's work is posted to it. */
+#ifndef POSTERN_RUN_PARTS_H
+#define POSTERN_RUN_PARTS_H
+
+#include "admin/requests.h"
+#include "config/messages.h"
+#include "session/courier.h"
+#include "session/inbound.h"
+#include "session/pickup.h"
+#include "session/refusals.h"
+
+enum { RUN_LISTENERS_MAX = 256, RUN_WORKERS_MAX = 64 };
+
+/* A listening socket, named by its address as it stands in the file. The tag is the acceptor's. */
+struct run_listener {
+    char address[128];
+    uint32_t tag;
+    bool implicit_tls;
+};
+
+struct run_desk {
+    struct session_desk desk;
+    atomic_bool alive; /* it answered the last ping */
+    struct worker_item ping;
+    bool started;
+};
+
+struct run {
+    const char *config;
+    struct session_env env;
+    struct policy *policy;
+    struct tls_context *tls;
+    struct worker *main;
+    struct run_desk desks[RUN_WORKERS_MAX]; /* inbound */
+    size_t desk_count;
+    struct run_desk courier; /* the courier's desk */
+    struct run_desk home;    /* main's own: pickup */
+    struct session_desk *desk_list[RUN_WORKERS_MAX];
+    struct worker *workers[RUN_WORKERS_MAX];
+    struct pickup *pickup;
+    struct control *control;
+    struct admin admin;
+    struct run_listener listeners[RUN_LISTENERS_MAX];
+    size_t listener_count;
+    uint32_t next_tag;
+    struct worker_item stop_item, reload_item, reopen_item;
+    atomic_bool stop_posted, reload_posted, reopen_posted;
+    struct worker_timer *watchdog, *stop_timer;
+    uint64_t stop_deadline_ms;
+    bool host_started, stopping;
+    atomic_bool courier_drained;
+    struct worker_item courier_drained_item;
+    uint64_t descriptors;
+};
+
+/* run_reload.c */
+bool run_reload(void *run, struct err *e);
+bool run_log_setup(const struct policy *policy, struct err *e);
+bool run_listen(struct run *r, const struct policy *policy, struct err *e);
+struct tls_context *run_tls_context(const struct policy *policy, bool *failed, struct err *e);
+struct acceptor_limits run_limits(const struct run *r, const struct policy *policy);
+/* The refusal of an open relay, and whatever else must not be started. */
+bool run_policy_may_start(const struct policy *policy, struct err *e);
+
+/* run_stop.c */
+void run_stop_requested(struct worker_item *item, struct worker *w);
+/* After main's loop has ended: everything that is left, in order. */
+void run_tear_down(struct run *r);
+
+#endif
