@@ -13,10 +13,15 @@ struct command {
 
 /* clang-format off: one line a command. */
 static const struct command commands[] = {
+    {"serve", command_serve, "serve in the foreground"},
     {"check", command_check, "validate the configuration and review it"},
     {"explain", command_explain,
      "say what would become of a message, by which rule, and how to change it"},
     {"user", command_user, "keep the accounts of the embedded user database"},
+    {"queue", command_queue, "list, show, hold, release, retry or remove queued messages"},
+    {"sessions", command_sessions, "list or close the clients' sessions"},
+    {"reload", command_reload, "let the running service take the changed configuration over"},
+    {"send", command_send, "send a test message"},
     {"version", command_version, "print the version"},
     {"config-reference", command_config_reference, NULL},
 };

@@ -1,0 +1,19 @@
+#include "commands/commands.h"
+#include "run.h"
+
+int command_serve(int argc, char **argv)
+{
+    const char *config = NULL;
+    const struct option options[] = {OPTION_CONFIG(&config)};
+    struct command_line line = {
+        .usage = "postern serve [-c FILE]",
+        .about =
+            "Serves in the foreground until SIGTERM or Ctrl-C (this is what the service runs).\n"
+            "SIGHUP or `postern reload` takes a changed configuration over; SIGUSR1 reopens\n"
+            "the log file.",
+        OPTIONS(options)};
+    int code;
+    if (!options_parse(&line, argc, argv, &code))
+        return code;
+    return run_service(config);
+}
