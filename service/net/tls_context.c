@@ -174,18 +174,25 @@ static int on_client_hello(SSL *ssl, int *alert, void *unused)
     return SSL_CLIENT_HELLO_SUCCESS;
 }
 
-/* Chooses by SNI; the context's own certificate is the main one already. */
+/* Chooses by SNI. All that hold the name are served, one for each kind of key, the first of a kind
+ * before the others: so an RSA certificate beside an ECDSA one serves the clients that know RSA
+ * only. Without a name, or with one that is unknown, the main one and its twins are. */
 static int on_certificate(SSL *ssl, void *unused)
 {
     (void)unused;
     const struct tls_session *s = SSL_get_app_data(ssl);
     const struct tls_context *c = s->context;
-    if (s->server_name == NULL || tls_identity_matches(&c->identities[0], s->server_name))
+    bool known = false;
+    if (c->identities_n == 1)
         return 1;
-    for (size_t i = 1; i < c->identities_n; i++) {
+    for (size_t i = 0; s->server_name != NULL && !known && i < c->identities_n; i++)
+        known = tls_identity_matches(&c->identities[i], s->server_name);
+    SSL_certs_clear(ssl);
+    for (size_t i = c->identities_n; i-- > 0;) { /* a later call replaces one of the same kind */
         const struct tls_identity *id = &c->identities[i];
-        if (tls_identity_matches(id, s->server_name))
-            return SSL_use_cert_and_key(ssl, id->certificate, id->key, id->chain, 1);
+        bool serves = known ? tls_identity_matches(id, s->server_name) : i == 0 || id->twin;
+        if (serves && SSL_use_cert_and_key(ssl, id->certificate, id->key, id->chain, 1) != 1)
+            return 0;
     }
     return 1;
 }
@@ -202,12 +209,20 @@ static bool load_identities(struct tls_context *c, const struct tls_server_optio
         if (!tls_identity_load(pair, &c->identities[i], e))
             return false;
         c->identities_n++;
-        /* The main one goes last, so that it stays; the others are tried on for what is wrong with
-         * them (a key too small for the security level, say). */
+        c->identities[i].twin =
+            i > 0 && tls_identity_shares_name(&c->identities[0], &c->identities[i]);
     }
+    /* The main one goes last, so that it is the context's own; the others are only tried on, for
+     * what may be wrong with them (a key too small for the security level, say). */
     for (size_t i = c->identities_n; i-- > 0;) {
         const struct tls_identity *id = &c->identities[i];
-        if (SSL_CTX_use_cert_and_key(c->ctx, id->certificate, id->key, id->chain, 1) != 1)
+        SSL *fitting = SSL_new(c->ctx);
+        bool ok = fitting != NULL &&
+                  SSL_use_cert_and_key(fitting, id->certificate, id->key, id->chain, 1) == 1;
+        SSL_free(fitting);
+        if (ok && i == 0)
+            ok = SSL_CTX_use_cert_and_key(c->ctx, id->certificate, id->key, id->chain, 1) == 1;
+        if (!ok)
             return err_set(e, ERR_PERM, "certificate %s: cannot be used: %s",
                            i == 0 ? o->main.certificate : o->more[i - 1].certificate,
                            tls_error_text(text, sizeof text));

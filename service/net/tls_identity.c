@@ -141,6 +141,22 @@ bool tls_identity_matches(const struct tls_identity *i, const char *host)
     return X509_check_host(i->certificate, host, strlen(host), 0, NULL) == 1;
 }
 
+bool tls_identity_shares_name(const struct tls_identity *a, const struct tls_identity *b)
+{
+    bool shares = false;
+    GENERAL_NAMES *names = X509_get_ext_d2i(a->certificate, NID_subject_alt_name, NULL, NULL);
+    for (int i = 0; !shares && i < sk_GENERAL_NAME_num(names); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+        char text[256] = "";
+        if (name->type == GEN_DNS && span_cstr(span_of(ASN1_STRING_get0_data(name->d.dNSName),
+                                                       (size_t)ASN1_STRING_length(name->d.dNSName)),
+                                               text, sizeof text))
+            shares = tls_identity_matches(b, text);
+    }
+    GENERAL_NAMES_free(names);
+    return shares;
+}
+
 static int64_t wall_ms_of(const ASN1_TIME *t)
 {
     int days = 0, seconds = 0;

@@ -12,6 +12,7 @@ struct tls_identity { /* a certificate, its key, its chain */
     X509 *certificate;
     EVP_PKEY *key;
     STACK_OF(X509) * chain;
+    bool twin; /* holds a name of the main one too */
 };
 
 struct tls_context {
@@ -50,6 +51,7 @@ struct tls_session {
 bool tls_identity_load(const struct tls_pair *pair, struct tls_identity *out, struct err *e);
 void tls_identity_drop(struct tls_identity *i);
 bool tls_identity_matches(const struct tls_identity *i, const char *host);
+bool tls_identity_shares_name(const struct tls_identity *a, const struct tls_identity *b);
 
 /* The newest entry of OpenSSL's error queue as text; empties the queue. */
 const char *tls_error_text(char *out, size_t size);

@@ -89,6 +89,7 @@ void tls_files_make(struct tls_files *f)
     path(f, f->main_key, "main.key");
     path(f, f->other_certificate, "other.pem");
     path(f, f->other_key, "other.key");
+    path(f, f->twin_certificate, "twin.pem");
     path(f, f->locked_key, "locked.key");
     path(f, f->expired_certificate, "expired.pem");
 
@@ -100,6 +101,9 @@ void tls_files_make(struct tls_files *f)
     X509 *other = make_certificate(other_key, "other.test", "DNS:other.test,DNS:*.wild.test", ca,
                                    ca_key, year);
     X509 *expired = make_certificate(main_key, "main.test", "DNS:main.test", ca, ca_key, -86400);
+    X509 *twin = make_certificate(other_key, "main.test", "DNS:main.test", ca, ca_key, year);
+    write_certificate(f->twin_certificate, twin);
+    X509_free(twin);
     write_certificate(f->ca, ca);
     write_certificate(f->main_certificate, main_one);
     write_certificate(f->other_certificate, other);
@@ -119,8 +123,8 @@ void tls_files_make(struct tls_files *f)
 void tls_files_remove(struct tls_files *f)
 {
     const char *files[] = {
-        f->ca,        f->main_certificate, f->main_key,           f->other_certificate,
-        f->other_key, f->locked_key,       f->expired_certificate};
+        f->ca,        f->main_certificate, f->main_key,         f->other_certificate,
+        f->other_key, f->locked_key,       f->twin_certificate, f->expired_certificate};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         (void)unlink(files[i]);
     (void)rmdir(f->folder);

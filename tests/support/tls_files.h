@@ -9,6 +9,7 @@ struct tls_files {
     char ca[128];                                /* the CA's certificate */
     char main_certificate[128], main_key[128];   /* ECDSA; main.test, 127.0.0.1 */
     char other_certificate[128], other_key[128]; /* RSA; other.test, *.wild.test */
+    char twin_certificate[128];                  /* other_key's; main.test */
     char locked_key[128];                        /* main_key under a password */
     char expired_certificate[128];               /* main_key's, over since yesterday */
 };
