@@ -166,7 +166,8 @@ static const char *why_of(int status)
 {
     switch (status) {
     case ARES_ETIMEOUT: return "no DNS server answered in time";
-    case ARES_ECONNREFUSED: return "no DNS server can be reached";
+    case ARES_ECONNREFUSED: /* what c-ares says when the last server has failed, however it did */
+        return "no DNS server could answer: each failed (SERVFAIL), refuses us or is unreachable";
     case ARES_ESERVFAIL: return "the DNS server failed (SERVFAIL)";
     case ARES_EREFUSED: return "the DNS server refuses us (REFUSED)";
     case ARES_ENOTIMP: return "the DNS server cannot do that (NOTIMP)";
