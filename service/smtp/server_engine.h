@@ -253,7 +253,8 @@ void smtp_server_shutdown(struct smtp_server *s, const struct smtp_reply *reply)
  * exchange or while an answer is open. */
 bool smtp_server_set_options(struct smtp_server *s, const struct smtp_server_options *options);
 
-/* What is to be sent; valid until the next call. */
+/* What is to be sent, valid until the next call; after smtp_server_sent ask again, until it is
+ * empty (also before closing). */
 struct span smtp_server_output(const struct smtp_server *s);
 void smtp_server_sent(struct smtp_server *s, size_t n);
 
