@@ -15,6 +15,8 @@
  * C lines before the first S line are sent before the greeting. After STARTTLS the handshake is
  * done when the client sends again behind an S line.
  *
+ * "--write-seeds tests/fuzz/corpus/server" makes the fuzzer's seeds out of them.
+ *
  * Each file is run with the client's bytes as a whole, byte by byte, and in 20 random splits, every
  * second one with late answers: events and output must be the same. Where no time passes and no TLS
  * starts, also all of the client's flights at once. */
@@ -425,8 +427,50 @@ static void one_transcript(void **state)
     run_script(*state);
 }
 
+/* The client's bytes of every short transcript as a seed of server_fuzz (its byte 0: options). */
+static void write_seeds(const char *folder)
+{
+    char path[1024];
+    (void)snprintf(path, sizeof path, "%s/transcripts", TESTS_DIR);
+    DIR *dir = opendir(path);
+    struct script *script = malloc(sizeof *script);
+    if (dir == NULL || script == NULL)
+        abort();
+    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
+        if (strstr(entry->d_name, ".smtp") == NULL)
+            continue;
+        script_load(script, entry->d_name);
+        const struct smtp_server_options *o = &script->d.options;
+        struct buf seed;
+        buf_init(&seed, 1u << 24);
+        int flags = (o->bare_lf == SMTP_BARE_LF_NORMALISE ? 1 : 0) + (script->tls ? 2 : 0) +
+                    (o->starttls ? 4 : 0) + (o->require_tls ? 8 : 0) +
+                    (o->auth[0] != '\0' ? 16 : 0) + (o->chunking ? 0 : 32) +
+                    (o->message_size_max < 1000 ? 64 : 0);
+        (void)buf_add_byte(&seed, (uint8_t)flags);
+        (void)buf_add_byte(&seed, 0);
+        for (size_t i = 0; i < script->n; i++)
+            if (script->steps[i].kind == 'C')
+                (void)buf_add(&seed, buf_span(&script->steps[i].bytes));
+        (void)snprintf(path, sizeof path, "%s/%.200s", folder, entry->d_name);
+        FILE *f = buf_span(&seed).n > 4000 ? NULL : fopen(path, "wb");
+        if (f != NULL) {
+            (void)fwrite(buf_span(&seed).p, 1, buf_span(&seed).n, f);
+            (void)fclose(f);
+        }
+        buf_deinit(&seed);
+        script_unload(script);
+    }
+    free(script);
+    (void)closedir(dir);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 3 && strcmp(argv[1], "--write-seeds") == 0) {
+        write_seeds(argv[2]);
+        return 0;
+    }
     if (argc > 1) { /* NAME.smtp: that one only */
         const struct CMUnitTest one[] = {cmocka_unit_test_prestate(one_transcript, argv[1])};
         return cmocka_run_group_tests(one, NULL, NULL);
