@@ -302,6 +302,10 @@ enum server_step server_discard_step(struct smtp_server *s)
 
 void server_answer_body_end(struct smtp_server *s, const struct smtp_reply *reply)
 {
+    /* Content that was stopped is incomplete: whatever the session means, it is not accepted. */
+    struct smtp_reply stopped = smtp_reply_make(451, "4.3.0", "The message was not taken in full");
+    if (s->body_stopped && (reply == NULL || reply->code / 100 == 2))
+        reply = &stopped;
     if (s->chunk_last)
         server_end_transaction(s, false);
     else

@@ -242,7 +242,7 @@ bool smtp_server_challenge(struct smtp_server *s, uint32_t token, struct span by
 void smtp_server_tls_started(struct smtp_server *s, int64_t now);
 
 /* While content comes: give out no more of it, read it to its end and then let the session answer
- * BODY_END (disk full, queue gone). */
+ * BODY_END with a 4xx or 5xx (disk full, queue gone); a 2xx there becomes 451. */
 void smtp_server_stop_body(struct smtp_server *s);
 
 /* Ends the session from outside with a 421 (service stops, connection closed by hand): RESET where

@@ -112,7 +112,7 @@ static void say_extensions(struct smtp_server *s)
     (void)buf_addf(&text, "PIPELINING\n%sENHANCEDSTATUSCODES\n8BITMIME\n%s%s%s",
                    o->dsn ? "DSN\n" : "", o->smtputf8 ? "SMTPUTF8\n" : "",
                    o->chunking ? "CHUNKING\n" : "", o->starttls && !s->tls ? "STARTTLS\n" : "");
-    if (auth[0] != '\0')
+    if (auth != NULL && auth[0] != '\0')
         (void)buf_addf(&text, "AUTH %s\n%s", auth, list_has_login(auth) ? "AUTH=LOGIN\n" : "");
     if (!buf_add_str(&text, "HELP\nOK")) {
         server_say(s, 421, "4.3.0", "Insufficient memory, try again later");

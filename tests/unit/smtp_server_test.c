@@ -244,6 +244,24 @@ static void a_stopped_body_is_read_to_its_end_and_then_answered(void **state)
     smtp_server_deinit(&s);
 }
 
+static void a_stopped_body_is_never_accepted(void **state)
+{
+    (void)state;
+    struct smtp_server_options o;
+    struct smtp_server s;
+    smtp_server_options_default(&o);
+    begin(&s, &o, "DATA\r\nx\r\n.\r\n");
+    struct smtp_server_event e = expect(&s, SMTP_SERVER_BODY_START);
+    assert_true(smtp_server_answer(&s, e.token, NULL, 0));
+    e = expect(&s, SMTP_SERVER_BODY);
+    smtp_server_stop_body(&s);
+    e = expect(&s, SMTP_SERVER_BODY_END);
+    assert_true(smtp_server_answer(&s, e.token, NULL, 0));
+    assert_true(span_ends_nocase(smtp_server_output(&s),
+                                 "451 4.3.0 The message was not taken in full\r\n"));
+    smtp_server_deinit(&s);
+}
+
 static void too_much_refused_content_ends_the_session(void **state)
 {
     (void)state;
@@ -357,6 +375,7 @@ int main(void)
         cmocka_unit_test(a_late_or_foreign_answer_changes_nothing),
         cmocka_unit_test(options_change_between_transactions_only),
         cmocka_unit_test(a_stopped_body_is_read_to_its_end_and_then_answered),
+        cmocka_unit_test(a_stopped_body_is_never_accepted),
         cmocka_unit_test(too_much_refused_content_ends_the_session),
         cmocka_unit_test(clocks_stand_still_while_the_session_does_not_read),
         cmocka_unit_test(a_client_that_does_not_read_is_not_served_further),
