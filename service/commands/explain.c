@@ -87,6 +87,8 @@ static int explain_message(const struct command_line *line, const struct explain
         r.names = host.n > 0 ? (struct acl_names){FACT_VALUE, &host, 1}
                              : (struct acl_names){FACT_ABSENT, NULL, 0};
     arena_init(&arena, EXPLAIN_NAMES_MAX);
+    if (o->resolve)
+        code = explain_resolve(p, &r.client, &arena, &r.names);
     if (code == EXIT_DONE) {
         explain_print_doubt(p, &r);
         explain_judge(p, &r, &answer);
@@ -109,6 +111,7 @@ int command_explain(int argc, char **argv)
          .value = "NAME",
          .help = "its confirmed name; empty: it has none",
          .text = &o.host},
+        {.name = "resolve", .help = "look its name up", .flag = &o.resolve},
         {.name = "user", .value = "U", .help = "it has authenticated as U", .text = &o.user},
         {.name = "tls", .help = "the session is under TLS", .flag = &o.tls},
         {.name = "listener",
@@ -127,16 +130,22 @@ int command_explain(int argc, char **argv)
     };
     struct command_line line = {
         .usage = "postern explain [-c FILE] --client IP [--host NAME] [--user U] [--tls]\n"
-                 "                [--listener ADDR] --from A --to B [--json]",
+                 "                [--listener ADDR] --from A --to B [--json]\n"
+                 "postern explain [-c FILE] ID [--json]",
         .about =
             "Says what would become of a message, by which rule, and what would change it; with "
             "the\nID of a refusal, why that one was refused. It judges the configuration only: "
             "no\ncertificate, account or DNS is looked at (but for --resolve).\n"
             "Exit code 0: allowed, 1: refused, 2: cannot tell.",
         OPTIONS(options),
-    };
+        .operands_max = 1};
     int code;
     if (!options_parse(&line, argc, argv, &code))
         return code;
-    return explain_message(&line, &o);
+    if (line.operand_count == 0)
+        return explain_message(&line, &o);
+    if (o.client != NULL || o.host != NULL || o.user != NULL || o.tls || o.listener != NULL ||
+        o.pickup || o.from != NULL || o.to != NULL || o.resolve)
+        return options_usage_error(&line, "an ID stands alone");
+    return explain_stored(o.config, line.operands[0], o.json);
 }

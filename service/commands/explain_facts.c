@@ -3,15 +3,18 @@
 #include <stdio.h>
 #include <string.h>
 
-/* An address as it may be given: bare, or in angle brackets as on the wire. */
+/* An address as it may be given: in angle brackets as on the wire, or without them; source routes
+ * are taken both ways. */
 static enum smtp_path_result parse(const char *text, struct smtp_path *path)
 {
-    struct span s = span_str(text);
+    char wire[4 * SMTP_PATH_MAX];
     size_t used = 0;
-    if (s.n == 0 || s.p[0] != '<')
-        return smtp_path_parse_address(s, path);
-    enum smtp_path_result result = smtp_path_parse(s, path, &used);
-    return result == SMTP_PATH_OK && used != s.n ? SMTP_PATH_SYNTAX : result;
+    int n = snprintf(wire, sizeof wire, text[0] == '<' ? "%s" : "<%s>", text);
+    memset(path, 0, sizeof *path);
+    if (n < 0 || (size_t)n >= sizeof wire)
+        return SMTP_PATH_LONG;
+    enum smtp_path_result result = smtp_path_parse(span_str(wire), path, &used);
+    return result == SMTP_PATH_OK && used != (size_t)n ? SMTP_PATH_SYNTAX : result;
 }
 
 static enum smtp_path_result parse_sender(const char *text, struct smtp_path *path)
@@ -21,7 +24,8 @@ static enum smtp_path_result parse_sender(const char *text, struct smtp_path *pa
         path->null = true;
         return SMTP_PATH_OK;
     }
-    return parse(text, path);
+    enum smtp_path_result result = parse(text, path);
+    return result == SMTP_PATH_OK && path->bare_postmaster ? SMTP_PATH_BARE : result;
 }
 
 static enum smtp_path_result parse_recipient(const char *text, struct smtp_path *path)
@@ -65,6 +69,20 @@ static void refuse(struct explain_answer *out, enum acl_stage stage, unsigned co
     w->outcome = ACL_REFUSED;
 }
 
+static void refuse_pickup(const struct policy *p, const struct smtp_path *recipient,
+                          struct explain_answer *out)
+{
+    struct config_pos at = config_where(p->config, "pickup.relay", NULL);
+    char text[SMTP_PATH_MAX + 32];
+    (void)snprintf(text, sizeof text, "Unable to relay for %s", recipient->address);
+    refuse(out, ACL_RCPT, 550, "5.7.1", text);
+    struct acl_reason *r = &out->walk.steps[out->walk.n - 1];
+    r->at = (struct acl_position){p->config->path, at.line, at.column};
+    (void)snprintf(r->rule, sizeof r->rule, "pickup.relay");
+    (void)snprintf(r->why, sizeof r->why, "pickup.relay is false: the file goes to mail/Badmail");
+    (void)snprintf(r->change, sizeof r->change, "set pickup.relay: true");
+}
+
 /* Whether the walk ended before that stage, so that what is wrong with a later one is moot. */
 static bool ended_before(const struct acl_explanation *walk, enum acl_stage stage)
 {
@@ -103,15 +121,16 @@ void explain_judge(const struct policy *p, const struct explain_request *r,
         .identity = span_str(r->user),
     };
     memset(out, 0, sizeof *out);
-    bool sender_ok = acl_path_of(&sender, sender_ascii, &facts.sender);
+    if (!acl_path_of(&sender, sender_ascii, &facts.sender)) /* a sender is not looked up */
+        facts.sender = (struct acl_path){.text = span_str(sender.address),
+                                         .local = span_of(sender.local, sender.local_n),
+                                         .domain = span_str(sender.domain)};
     bool recipient_ok = acl_path_of(&recipient, recipient_ascii, &facts.recipient);
     acl_explain(p->acl, &facts, &out->walk);
     if (ended_before(&out->walk, ACL_MAIL))
         return;
-    if (sender_is != SMTP_PATH_OK || !sender_ok) {
-        refuse(out, ACL_MAIL, 501, "5.1.7",
-               sender_is != SMTP_PATH_OK ? smtp_path_why(sender_is)
-                                         : "the domain has no ASCII form");
+    if (sender_is != SMTP_PATH_OK) {
+        refuse(out, ACL_MAIL, 501, "5.1.7", smtp_path_why(sender_is));
         return;
     }
     if (ended_before(&out->walk, ACL_RCPT))
@@ -121,7 +140,10 @@ void explain_judge(const struct policy *p, const struct explain_request *r,
     else if (recipient_is != SMTP_PATH_OK)
         refuse(out, ACL_RCPT, 501, "5.1.3", smtp_path_why(recipient_is));
     else if (!recipient_ok)
-        refuse(out, ACL_RCPT, 550, "5.1.2", "the domain has no ASCII form");
+        refuse(out, ACL_RCPT, 550, "5.1.2", "The recipient's domain can be no mail domain");
+    else if (out->walk.outcome == ACL_ALLOWED && r->pickup && !p->config->pickup.relay &&
+             acl_explain_last(&out->walk)->relay_right)
+        refuse_pickup(p, &recipient, out);
     else if (out->walk.outcome == ACL_ALLOWED)
         find_route(p, acl_explain_last(&out->walk), &facts.recipient, out);
 }

@@ -164,7 +164,7 @@ struct config_limits {
     uint64_t recipients;
     uint64_t connections, connections_per_client;
     uint64_t idle_ms;            /* a silent client between commands */
-    uint64_t command_timeout_ms; /* for one command line or TLS handshake to become complete */
+    uint64_t command_timeout_ms; /* for the first command, a handshake, more data */
     uint64_t data_rate;          /* bytes a second, on average over the message's data */
     uint64_t errors;             /* bad commands before 421 */
     uint64_t memory;             /* bodies of all sessions together */

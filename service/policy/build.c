@@ -133,6 +133,10 @@ static bool build_auth(struct policy *p)
 {
     const struct config_authentication *a = &p->config->authentication;
     const struct config_throttle *t = &a->throttle;
+    /* There 0 stands for its default; a millisecond is what 0s means. */
+    uint64_t delay_ms = t->delay_ms > 0 ? t->delay_ms : 1;
+    uint64_t delay_max_ms = t->delay_max_ms > delay_ms ? t->delay_max_ms : delay_ms;
+    uint64_t account_ms = t->account_delay_max_ms > 0 ? t->account_delay_max_ms : 1;
     struct auth_options *o = &p->auth;
     for (size_t i = 0; i < a->mechanisms.count; i++)
         o->mechanisms |= auth_mechanism_parse(span_str(a->mechanisms.items[i].text));
@@ -143,9 +147,9 @@ static bool build_auth(struct policy *p)
     o->scram.require_tls = a->scram.require_tls;
     o->scram.iterations = (uint32_t)a->scram.iterations;
     o->throttle = (struct throttle_options){
-        .delay_ms = (uint32_t)t->delay_ms,
-        .delay_max_ms = (uint32_t)t->delay_max_ms,
-        .account_delay_max_ms = (uint32_t)t->account_delay_max_ms,
+        .delay_ms = (uint32_t)delay_ms,
+        .delay_max_ms = (uint32_t)delay_max_ms,
+        .account_delay_max_ms = (uint32_t)account_ms,
         .free_failures = (uint32_t)t->free_failures,
         .refuse_after = (uint32_t)t->refuse_after,
         .refuse_ms = (uint32_t)t->refuse_ms,
