@@ -1,6 +1,6 @@
 /* acceptor.h - one thread that accepts on all listeners and hands sockets to workers.
  * libuv cannot share a listener between loops on Windows, so accept() is done here, plainly, and
- * the socket travels by mailbox: the same on both systems (docs/decisions/0010).
+ * the socket travels by mailbox: the same on both systems (docs/decisions/0020).
  * Owner: run.c. Threads: all functions from any thread but the acceptor's own
  * (on_refused); open, stop and free from one.
  * Failure: without descriptors it waits until there are some, without spinning; one peer at a time
