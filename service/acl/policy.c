@@ -12,27 +12,30 @@
 /* 10,000 domains with names of usual length stay far below it. */
 enum { POLICY_MEMORY_MAX = 256 * 1024 * 1024 };
 
+/* Formats at the given place, with room for size bytes. */
+static void put_at(char *out, size_t size, const char *format, va_list args)
+{
+    (void)vsnprintf(out, size, format, args);
+    for (char *c = out; *c != '\0'; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+}
+
 void reason_append(char *out, size_t size, const char *format, ...)
 {
     size_t at = strlen(out);
     va_list args;
     va_start(args, format);
-    (void)vsnprintf(out + at, size - at, format, args);
+    put_at(out + at, size - at, format, args);
     va_end(args);
-    for (char *c = out + at; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
 }
 
 void reason_put(char *out, size_t size, const char *format, ...)
 {
-    char text[1024];
     va_list args;
     va_start(args, format);
-    (void)vsnprintf(text, sizeof text, format, args);
+    put_at(out, size, format, args);
     va_end(args);
-    out[0] = '\0';
-    reason_append(out, size, "%s", text);
 }
 
 void reason_append_at(char *out, size_t size, const struct acl_position *at)
