@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 enum { THREADS = 8, LOGINS = 100, SLOW_EVERY = 10 };
 
@@ -60,7 +61,8 @@ static void *reload(void *context)
         struct err e = {0};
         char text[AUTH_MECHANISMS_TEXT_MAX];
         o.domain_count = i % 2 ? 3 : 1;
-        o.cache_ttl_ms = i % 512 < 256 ? 60000 : 120000; /* now and then users.db is opened anew */
+        /* Twice users.db is opened anew, with an empty cache, below the others' feet. */
+        o.cache_ttl_ms = i < 20 || i > 100 ? 120000 : 60000;
         if (!auth_reload(w->lab->auth, &o, &e) ||
             !auth_mechanisms(w->lab->auth, &w->lab->peer.channel, text, sizeof text))
             w->wrong++;
@@ -82,6 +84,8 @@ static void *change_users(void *context)
                   userdb_remove(w->lab->db, "temp", &e) == USERDB_DONE;
         if (!ok && w->wrong++ == 0)
             (void)snprintf(w->first_wrong, sizeof w->first_wrong, "%.200s", e.text);
+        const struct timespec pause = {.tv_nsec = 100000000};
+        (void)nanosleep(&pause, NULL);
     }
     return NULL;
 }

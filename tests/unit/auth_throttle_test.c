@@ -1,4 +1,5 @@
 /* What a wrong password costs: properties of the throttle. */
+#include "auth/auth.h"
 #include "auth/throttle.h"
 #include "support/test.h"
 
@@ -203,6 +204,22 @@ static void new_options_hold_at_once_and_keep_the_counters(void **state)
     throttle_free(&t);
 }
 
+static uint64_t share(const char *text)
+{
+    struct netaddr a;
+    assert_true(netaddr_parse(span_str(text), &a));
+    return auth_share_key(&a);
+}
+
+static void peers_are_counted_by_address_and_in_ipv6_by_their_64(void **state)
+{
+    (void)state;
+    assert_true(share("192.0.2.7") != share("192.0.2.8"));
+    assert_true(share("192.0.2.7") == share("::ffff:192.0.2.7"));
+    assert_true(share("2001:db8:1:2::1") == share("2001:db8:1:2:ffff::9"));
+    assert_true(share("2001:db8:1:2::1") != share("2001:db8:1:3::1"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +233,7 @@ int main(void)
         cmocka_unit_test(memory_is_bounded_and_the_longest_unused_goes_first),
         cmocka_unit_test(a_table_of_one_entry_still_works),
         cmocka_unit_test(new_options_hold_at_once_and_keep_the_counters),
+        cmocka_unit_test(peers_are_counted_by_address_and_in_ipv6_by_their_64),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
