@@ -1,6 +1,7 @@
 #include "commands/commands.h"
 #include "net/tls.h"
 #include "platform/clock.h"
+#include "platform/files.h"
 #include "platform/paths.h"
 
 #include <inttypes.h>
@@ -58,6 +59,35 @@ static void check_certificates(const struct policy *p, struct config_messages *m
         char key[KEY_MAX];
         (void)snprintf(key, sizeof key, "tls.certificates[%zu].certificate", i);
         check_certificate(p, m, key, &p->tls->more[i], false);
+    }
+}
+
+static void check_password_file(const struct policy *p, struct config_messages *m, const char *key,
+                                const char *path)
+{
+    struct files_info info;
+    struct err e = {0};
+    char resolved[PATH_TEXT_MAX];
+    if (path[0] == '\0' || !paths_join(p->config->folder, path, resolved, sizeof resolved))
+        return;
+    enum files_result found = files_stat(resolved, &info, &e);
+    if (found == FILES_ABSENT)
+        warn(p, m, key, "%s does not exist: mail will wait", resolved, 0);
+    else if (found == FILES_FAILED)
+        warn(p, m, key, "cannot be looked at: %s", e.text, 0);
+    else if (info.others_read)
+        warn(p, m, key, "%s can be read by other users of this machine", resolved, 0);
+}
+
+static void check_password_files(const struct policy *p, struct config_messages *m)
+{
+    const struct config *c = p->config;
+    check_password_file(p, m, "delivery.authentication.password_file",
+                        c->delivery.authentication.password_file);
+    for (size_t i = 0; i < c->domains.count; i++) {
+        char key[KEY_MAX];
+        (void)snprintf(key, sizeof key, "domains[%zu].authentication.password_file", i);
+        check_password_file(p, m, key, c->domains.items[i].authentication.password_file);
     }
 }
 
@@ -122,6 +152,7 @@ int command_check(int argc, char **argv)
     if (p != NULL) {
         policy_review(p, &m);
         check_certificates(p, &m);
+        check_password_files(p, &m);
         config_messages_sort(&m);
         if (m.errors > 0)
             code = EXIT_CONFIG;

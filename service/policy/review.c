@@ -22,7 +22,7 @@ static void review_relay(const struct policy *p, struct config_messages *m)
                         why.at.file != NULL ? why.at.file : p->config->path,
                         (struct config_pos){why.at.line, why.at.column}, why.rule,
                         "open relay: %s%s%s", why.why,
-                        why.change[0] != '\0' ? " To close it: " : "", why.change);
+                        why.change[0] != '\0' ? ". To close it: " : "", why.change);
 }
 
 static bool is_name(const char *text)
