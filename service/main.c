@@ -11,12 +11,12 @@ struct command {
     const char *help; /* NULL: not listed */
 };
 
-/* clang-format off: one line a command. */
+/* One line a command. */
+/* clang-format off */
 static const struct command commands[] = {
     {"serve", command_serve, "serve in the foreground"},
     {"check", command_check, "validate the configuration and review it"},
-    {"explain", command_explain,
-     "say what would become of a message, by which rule, and how to change it"},
+    {"explain", command_explain, "say what would become of a message, by which rule, and how to change it"},
     {"user", command_user, "keep the accounts of the embedded user database"},
     {"queue", command_queue, "list, show, hold, release, retry or remove queued messages"},
     {"sessions", command_sessions, "list or close the clients' sessions"},

@@ -39,7 +39,8 @@ enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
 #define GIB (1024 * MIB)
 #define RANGE(least, most) .min = (least), .max = (most)
 
-/* clang-format off: one option reads as one paragraph. */
+/* One option reads as one paragraph. */
+/* clang-format off */
 const struct schema_option schema_options[] = {
 SECTION("service", .help = "The service itself."),
 OPTION("service.hostname", HOST, AT(service.hostname), .value = "",
