@@ -259,12 +259,12 @@ static void write_status(struct buf *out, const struct dsn_info *info)
     (void)buf_add_str(out, "Reporting-MTA: dns; ");
     add_host(out, info->host);
     (void)buf_add_str(out, "\r\n");
+    write_date_field(out, "Arrival-Date", info->arrival_wall_ms);
     if (info->queue_id.n > 0) {
         (void)buf_add_str(out, "X-Postern-Queue-ID: ");
         (void)text_add_clean(out, info->queue_id, QUEUE_ID_MAX, false, "");
         (void)buf_add_str(out, "\r\n");
     }
-    write_date_field(out, "Arrival-Date", info->arrival_wall_ms);
     for (size_t i = 0; i < info->recipient_count; i++)
         write_recipient(out, info, &info->recipients[i]);
 }
