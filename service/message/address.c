@@ -98,11 +98,36 @@ static void take_enclosed(struct address_scan *s, struct element *e, uint8_t clo
     add_word(e, span_sub(s->text, begin, s->at - begin));
 }
 
+/* encoded-word = "=?" charset "?" encoding "?" encoded-text "?=" (RFC 2047 2). Its length at the
+ * scanner's place, 0 where none stands. Some writers leave a comma bare inside. Nothing longer than
+ * an address is looked for, so that a text of many openings costs no more than its length. */
+static size_t encoded_word(const struct address_scan *s)
+{
+    struct span rest = span_sub(s->text, s->at, ADDRESS_TEXT_MAX);
+    unsigned marks = 0;
+    if (rest.n < 2 || rest.p[0] != '=' || rest.p[1] != '?')
+        return 0;
+    for (size_t i = 2; i < rest.n && rest.p[i] > ' '; i++) {
+        if (rest.p[i] != '?')
+            continue;
+        marks++;
+        if (marks > 2 && i + 1 < rest.n && rest.p[i + 1] == '=')
+            return i + 2;
+    }
+    return 0;
+}
+
 /* A run of anything that is neither white space nor one of the specials (RFC 5322 3.2.3; 8-bit by
  * RFC 6532). */
 static void take_atom(struct address_scan *s, struct element *e)
 {
     size_t begin = s->at;
+    size_t encoded = encoded_word(s);
+    if (encoded > 0) { /* only ever part of a display name */
+        s->at += encoded;
+        e->phrase = e->word_last = true;
+        return;
+    }
     while (!at_end(s) && peek(s) != 0 && strchr(" \t\r\n()<>[]:;@\\,.\"", peek(s)) == NULL)
         s->at++;
     if (s->at == begin) { /* a character that may not stand here */
