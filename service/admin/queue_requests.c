@@ -1,5 +1,6 @@
 #include "admin/queue_requests.h"
 
+#include "base/civil.h"
 #include "session/env.h"
 
 #include <inttypes.h>
@@ -20,19 +21,13 @@ static json_t *text_of(struct span s)
     return text;
 }
 
-/* Civil date from days since 1970, as base/log.c writes it. */
-static json_t *time_of(int64_t ms)
+static json_t *time_of(int64_t wall_ms)
 {
-    if (ms <= 0)
+    if (wall_ms <= 0)
         return json_null();
-    int64_t s = ms / 1000, days = s / 86400, rest = s % 86400;
-    int64_t z = days + 719468, era = z / 146097, doe = z - era * 146097;
-    int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-    int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
-    int64_t d = doy - (153 * mp + 2) / 5 + 1, m = mp < 10 ? mp + 3 : mp - 9;
-    int64_t y = yoe + era * 400 + (m <= 2);
-    return json_sprintf("%04d-%02d-%02dT%02d:%02d:%02dZ", (int)y, (int)m, (int)d,
-                        (int)(rest / 3600), (int)(rest / 60 % 60), (int)(rest % 60));
+    struct civil t = civil_from_wall_ms(wall_ms);
+    return json_sprintf("%04d-%02d-%02dT%02d:%02d:%02dZ", t.year, t.month, t.day, t.hour, t.minute,
+                        t.second);
 }
 
 static json_t *recipient_json(const struct queue_recipient *r)

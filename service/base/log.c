@@ -1,5 +1,7 @@
 #include "base/log.h"
 
+#include "base/civil.h"
+
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -39,21 +41,11 @@ bool log_level_parse(const char *text, enum log_level *level)
     return false;
 }
 
-/* Civil date from days since 1970 (the proleptic Gregorian calendar). gmtime would do, but its
- * thread-safe form has another name on each system. */
 static void put_time(struct buf *out, int64_t wall_ms)
 {
-    int64_t s = wall_ms / 1000, ms = wall_ms % 1000;
-    int64_t days = s / 86400, rest = s % 86400;
-    int64_t z = days + 719468, era = z / 146097, doe = z - era * 146097;
-    int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-    int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
-    int64_t d = doy - (153 * mp + 2) / 5 + 1, m = mp < 10 ? mp + 3 : mp - 9;
-    int64_t y = yoe + era * 400 + (m <= 2);
-    buf_addf(out,
-             "%04" PRId64 "-%02" PRId64 "-%02" PRId64 "T%02" PRId64 ":%02" PRId64 ":%02" PRId64
-             ".%03" PRId64 "Z",
-             y, m, d, rest / 3600, rest / 60 % 60, rest % 60, ms);
+    struct civil t = civil_from_wall_ms(wall_ms);
+    buf_addf(out, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", t.year, t.month, t.day, t.hour, t.minute,
+             t.second, t.millisecond);
 }
 
 /* The length of the UTF-8 sequence at s, 0 when it is none that a log may show. */

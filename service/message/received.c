@@ -1,5 +1,6 @@
 #include "message/received.h"
 
+#include "base/civil.h"
 #include "message/text.h"
 
 #include <inttypes.h>
@@ -78,38 +79,16 @@ bool received_write(struct buf *out, const struct received_info *info)
     return buf_addf(out, ";\r\n\t%s\r\n", date);
 }
 
-/* Days since 1970-01-01 to a date of the Gregorian calendar: counted in eras of 400 years that
- * begin on the first of March, so that the leap day comes last. */
-static void civil_from_days(int64_t days, int *year, int *month, int *day)
-{
-    int64_t shifted = days + 719468; /* since 0000-03-01 */
-    int64_t era = shifted / 146097;
-    int64_t day_of_era = shifted - era * 146097;
-    int64_t year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    int64_t month_from_march = (5 * day_of_year + 2) / 153;
-    *day = (int)(day_of_year - (153 * month_from_march + 2) / 5 + 1);
-    *month = (int)(month_from_march < 10 ? month_from_march + 3 : month_from_march - 9);
-    *year = (int)(year_of_era + era * 400 + (*month <= 2 ? 1 : 0));
-}
-
 void message_date(int64_t wall_ms, char *out)
 {
-    static const char *const week[] = {"Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"};
+    static const char *const week[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
     static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    const int64_t last = INT64_C(253402300799); /* 9999-12-31 23:59:59 */
-    int64_t seconds = wall_ms < 0 ? 0 : wall_ms / 1000;
-    if (seconds > last)
-        seconds = last;
-    int64_t days = seconds / 86400;
-    int rest = (int)(seconds % 86400);
-    int year, month, day;
-    civil_from_days(days, &year, &month, &day);
-    (void)snprintf(out, MESSAGE_DATE_MAX, "%s, %02u %s %04u %02u:%02u:%02u +0000", week[days % 7],
-                   (unsigned)day % 100, months[month - 1], (unsigned)year % 10000,
-                   (unsigned)rest / 3600 % 24, (unsigned)rest / 60 % 60, (unsigned)rest % 60);
+    struct civil t = civil_from_wall_ms(wall_ms);
+    /* The remainders change nothing; they show the compiler that the text fits. */
+    (void)snprintf(out, MESSAGE_DATE_MAX, "%s, %02u %s %04u %02u:%02u:%02u +0000", week[t.weekday],
+                   (unsigned)t.day % 100, months[t.month - 1], (unsigned)t.year % 10000,
+                   (unsigned)t.hour % 24, (unsigned)t.minute % 60, (unsigned)t.second % 60);
 }
 
 bool message_date_line(struct buf *out, int64_t wall_ms)
