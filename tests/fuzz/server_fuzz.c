@@ -63,16 +63,25 @@ static void check_output(struct span out)
     }
 }
 
+/* Single bytes, scraps and whole lines in turn: a bug of the splits may need the change of sizes.
+ */
+static size_t piece(struct driver *d)
+{
+    static const size_t most[] = {1, 3, 30, 300};
+    return 1 + (size_t)(driver_random(d) % most[driver_random(d) % 4]);
+}
+
 static void play(struct driver *d, struct span bytes, uint8_t flags, uint8_t seed, bool split)
 {
     driver_init(d);
     configure(d, flags);
     choose_answers(d, seed);
     d->deferred = split && (flags & 128) != 0;
+    d->random += (uint64_t)seed * 7919 + bytes.n;
     driver_start(d, (flags & 2) != 0);
     driver_pump(d, NULL);
     while (bytes.n > 0) {
-        size_t n = split ? 1 + (size_t)(driver_random(d) % (1 + seed % 16u)) : bytes.n;
+        size_t n = split ? piece(d) : bytes.n;
         driver_feed(d, span_sub(bytes, 0, n));
         check(d->s.out.n == 0);
         check(d->s.held.cap <= SMTP_SERVER_INPUT_MAX);
