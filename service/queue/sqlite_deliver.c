@@ -195,16 +195,44 @@ static bool claim_row(struct sqlite_queue *q, struct sqlite3_stmt *row, uint64_t
     return sqlite_read_failed(e);
 }
 
+bool sqlite_set_due(struct sqlite_queue *q, uint64_t id, bool held, struct err *e)
+{
+    struct sqlite3_stmt *first = q->sql[SQL_RECIPIENT_FIRST], *set = q->sql[SQL_DUE_SET];
+    store_bind_i64(set, 1, (int64_t)id);
+    store_bind_null(set, 2);
+    if (!held) {
+        struct err cause = {0};
+        sqlite_bind_rows(first, 1, id);
+        if (store_step(q->store, first, &cause) != STORE_ROW)
+            return sqlite_break(q, &cause, e);
+        int64_t due = store_column_i64(first, 0);
+        store_reset(first);
+        store_bind_i64(set, 2, due);
+        if (due < q->scan_due)
+            q->scan_due = due;
+    }
+    return sqlite_write(q, SQL_DUE_SET, e);
+}
+
+/* The claim is over: its message may be claimed again when it is due. claims_reserve was called. */
+static bool end_claim(struct sqlite_queue *q, uint64_t id, bool held, struct err *e)
+{
+    (void)claims_remove(&q->claims, id);
+    q->counts.claimed--;
+    return sqlite_set_due(q, id, held, e);
+}
+
+/* Results that were recorded before the lease ended may have moved the message's due time. */
 static bool free_expired(struct sqlite_queue *q, int64_t now_ms, struct err *e)
 {
     const struct claim *c = NULL;
     while ((c = claims_next(&q->claims, c)) != NULL) {
         if (c->owner == 0 || c->lease_until_ms > now_ms)
             continue;
-        if (!claims_remove(&q->claims, c->id))
+        if (!claims_reserve(&q->claims))
             return queue_refuse_memory(e);
-        q->counts.claimed--;
-        q->scan_due = INT64_MIN;
+        if (!end_claim(q, c->id, c->hold_wanted, e))
+            return false;
         c = NULL; /* the walk begins again */
     }
     return true;
@@ -325,33 +353,6 @@ bool sqlite_delete(struct sqlite_queue *q, uint64_t id, uint64_t size, bool held
     q->counts.bytes -= size;
     q->counts.held -= held ? 1 : 0;
     return true;
-}
-
-bool sqlite_set_due(struct sqlite_queue *q, uint64_t id, bool held, struct err *e)
-{
-    struct sqlite3_stmt *first = q->sql[SQL_RECIPIENT_FIRST], *set = q->sql[SQL_DUE_SET];
-    store_bind_i64(set, 1, (int64_t)id);
-    store_bind_null(set, 2);
-    if (!held) {
-        struct err cause = {0};
-        sqlite_bind_rows(first, 1, id);
-        if (store_step(q->store, first, &cause) != STORE_ROW)
-            return sqlite_break(q, &cause, e);
-        int64_t due = store_column_i64(first, 0);
-        store_reset(first);
-        store_bind_i64(set, 2, due);
-        if (due < q->scan_due)
-            q->scan_due = due;
-    }
-    return sqlite_write(q, SQL_DUE_SET, e);
-}
-
-/* The claim is over: its message may be claimed again when it is due. claims_reserve was called. */
-static bool end_claim(struct sqlite_queue *q, uint64_t id, bool held, struct err *e)
-{
-    (void)claims_remove(&q->claims, id);
-    q->counts.claimed--;
-    return sqlite_set_due(q, id, held, e);
 }
 
 static struct claim_recipient *find_recipient(struct claim *c, uint32_t index)

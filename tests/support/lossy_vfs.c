@@ -18,11 +18,11 @@ struct change {
 struct disk_file {
     char path[NAME_MAX_BYTES];
     unsigned char *sure; /* what is on the disk for certain */
-    size_t sure_n;
+    size_t sure_n, sure_cap;
     struct change *first, **last;
     bool sure_exists, deleted;
     unsigned char *remains; /* after a cut */
-    size_t remains_n;
+    size_t remains_n, remains_cap;
     bool remains_exist;
 };
 
@@ -79,32 +79,34 @@ static struct disk_file *disk_file(const char *path)
     fseek(f, 0, SEEK_END);
     d->sure_n = (size_t)ftell(f);
     rewind(f);
-    d->sure = malloc(d->sure_n + 1);
+    d->sure_cap = d->sure_n + 1;
+    d->sure = malloc(d->sure_cap);
     must(d->sure != NULL && fread(d->sure, 1, d->sure_n, f) == d->sure_n, "cannot read");
     fclose(f);
     return d;
 }
 
-static void resize(unsigned char **bytes, size_t *n, size_t to)
+static void grow(unsigned char **bytes, size_t *n, size_t *cap, size_t to)
 {
-    if (to > *n) {
-        *bytes = realloc(*bytes, to);
+    if (to > *cap) {
+        *cap = to * 2;
+        *bytes = realloc(*bytes, *cap);
         must(*bytes != NULL, "out of memory");
-        memset(*bytes + *n, 0, to - *n);
     }
-    *n = to;
+    if (to > *n) {
+        memset(*bytes + *n, 0, to - *n);
+        *n = to;
+    }
 }
 
-static void apply(unsigned char **bytes, size_t *n, const struct change *c)
+static void apply(unsigned char **bytes, size_t *n, size_t *cap, const struct change *c)
 {
     if (c->n < 0) {
         if ((size_t)c->at < *n)
             *n = (size_t)c->at;
         return;
     }
-    size_t end = (size_t)c->at + (size_t)c->n;
-    if (end > *n)
-        resize(bytes, n, end);
+    grow(bytes, n, cap, (size_t)c->at + (size_t)c->n);
     memcpy(*bytes + c->at, c->bytes, (size_t)c->n);
 }
 
@@ -136,7 +138,7 @@ static void drop_changes(struct disk_file *d)
 static void make_sure(struct disk_file *d)
 {
     for (const struct change *c = d->first; c != NULL; c = c->next)
-        apply(&d->sure, &d->sure_n, c);
+        apply(&d->sure, &d->sure_n, &d->sure_cap, c);
     drop_changes(d);
     d->sure_exists = !d->deleted;
 }
@@ -148,7 +150,7 @@ static void tear(struct disk_file *d, const struct change *c, unsigned keep_of_8
 {
     if (c->n < 0) {
         if (random_next() % 8 < keep_of_8)
-            apply(&d->remains, &d->remains_n, c);
+            apply(&d->remains, &d->remains_n, &d->remains_cap, c);
         return;
     }
     for (int from = 0; from < c->n;) {
@@ -157,8 +159,7 @@ static void tear(struct disk_file *d, const struct change *c, unsigned keep_of_8
         uint64_t r = random_next();
         size_t start = (size_t)c->at + (size_t)from;
         if (r % 8 < keep_of_8) {
-            if (start + (size_t)part > d->remains_n)
-                resize(&d->remains, &d->remains_n, start + (size_t)part);
+            grow(&d->remains, &d->remains_n, &d->remains_cap, start + (size_t)part);
             memcpy(d->remains + start, c->bytes + from, (size_t)part);
             if (r >> 32 & 1 && (r >> 33 & 15) == 0) {
                 for (int i = 0; i < part; i++)
@@ -178,7 +179,8 @@ static void cut(void)
     for (size_t i = 0; i < g.file_count; i++) {
         struct disk_file *d = &g.files[i];
         free(d->remains);
-        d->remains = malloc(d->sure_n + 1);
+        d->remains_cap = d->sure_n + 1;
+        d->remains = malloc(d->remains_cap);
         must(d->remains != NULL, "out of memory");
         if (d->sure_n > 0)
             memcpy(d->remains, d->sure, d->sure_n);
