@@ -424,6 +424,8 @@ static bool tell_closed(struct smtp_client *c, struct smtp_client_event *event)
 bool smtp_client_next_event(struct smtp_client *c, int64_t now, struct smtp_client_event *event)
 {
     for (;;) {
+        if (c->out.failed) /* a command is not whole: none of it must go out */
+            smtp_client_fail(c, "4.3.0", "no memory for a command");
         if (c->telling) {
             smtp_client_tell(c, now, event);
             return true;
