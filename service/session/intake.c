@@ -250,6 +250,13 @@ static bool send_chunk(struct intake *in)
     return true;
 }
 
+/* What stays in memory; where more follows in chunks, the store takes no larger head. */
+static size_t head_room(const struct intake *in)
+{
+    size_t room = (size_t)in->policy->config->limits.message_memory;
+    return room < QUEUE_CHUNK_MAX - HEAD_MAX ? room : QUEUE_CHUNK_MAX - HEAD_MAX;
+}
+
 bool intake_body(struct intake *in, struct span bytes)
 {
     if (in->failed)
@@ -267,7 +274,7 @@ bool intake_body(struct intake *in, struct span bytes)
         fail(in, INTAKE_FULL, "the bodies of all sessions hold limits.memory");
         return false;
     }
-    size_t room = (size_t)in->policy->config->limits.message_memory;
+    size_t room = head_room(in);
     size_t fits = in->spool != NULL || in->head.n >= room ? 0 : room - in->head.n;
     bool ok = buf_add(&in->head, span_sub(bytes, 0, fits));
     bytes = span_from(bytes, fits);

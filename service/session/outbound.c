@@ -451,12 +451,14 @@ static void read_done(struct lane_job *job)
 {
     struct read_job *j = LIST_ENTRY(job, struct read_job, job);
     struct outbound *o = j->outbound;
-    if (o != NULL && o->state != ENDING && o->conn == NULL) { /* the connection broke meanwhile */
+    if (o != NULL && o->conn == NULL) { /* the connection broke meanwhile */
         o->reading = false;
         outbound_free(o);
     } else if (o != NULL) {
         o->reading = false;
-        if (j->ok) {
+        if (o->delivery == NULL) {
+            /* it is settled already: the peer refused it in the midst of the body */
+        } else if (j->ok) {
             buf_deinit(&o->part);
             o->part = j->chunk;
             buf_init(&j->chunk, 0);

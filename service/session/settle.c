@@ -84,10 +84,12 @@ static void record_done(struct lane_job *job)
     if (!r->ok) /* removed by command meanwhile, most likely */
         log_event(why->class == ERR_BUG ? LOG_ERROR : LOG_INFO, "queue.finish.refused",
                   LOG_S("id", p->id), LOG_S("why", why->text));
-    bool noticed = r->ok && r->notices != NULL;
+    bool later = r->notices != NULL; /* there is something new that will be due */
+    for (size_t i = 0; i < r->delivery->count; i++)
+        later = later || r->outcomes[i].kind == QUEUE_DEFERRED;
     record_free(r);
     courier_parcel_done(p);
-    if (noticed)
+    if (later)
         courier_wake(c);
 }
 

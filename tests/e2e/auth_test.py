@@ -20,8 +20,9 @@ def b64(data):
 def relay(tmp_path_factory, certificates):
     service = Service(tmp_path_factory.mktemp("auth"), certificates, {
         "limits": {"connections_per_client": 500},
-        "authentication": {"throttle": {"delay": "0s", "delay_max": "0s", "free_attempts": 1000,
-                                        "lockout_attempts": 100000}},
+        "authentication": {"throttle": {"delay": "1ms", "delay_max": "1ms",
+                                        "account_delay_max": "1ms", "free_failures": 1000,
+                                        "refuse_after": 100000}},
     }, {"plain": {"tls": "optional"}, "implicit": {"tls": "implicit"}})
     service.add_user().add_user("bob", "bobs password").start()
     yield service

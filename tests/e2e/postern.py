@@ -139,7 +139,7 @@ class Service:
             "tls": {"certificate": str(certificates.certificate), "key": str(certificates.key)},
             "access": {"relay": {"grant": "only", "authenticated": True, "list": []}},
             "domains": [{"name": "local.example", "type": "local"}],
-            "authentication": {"throttle": {"delay": "0s"}},
+            "authentication": {"throttle": {"delay": "1ms"}},
             "resolver": {"servers": ["127.0.0.1:9"]},
         }, config or {})
 
