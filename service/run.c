@@ -118,7 +118,10 @@ static bool start_watchdog(struct run *r, struct err *e)
 static bool make_folder(const struct policy *policy, const char *name, unsigned mode, struct err *e)
 {
     char path[PATH_TEXT_MAX];
-    if (!paths_join(policy->data_directory, name, path, sizeof path))
+    /* The directory itself without a separator behind it: that would make it a mere parent. */
+    int n = snprintf(path, sizeof path, "%s%s%s", policy->data_directory,
+                     name[0] == '\0' ? "" : "/", name);
+    if (n < 0 || (size_t)n >= sizeof path)
         return err_set(e, ERR_PERM, "%s: the path is too long", policy->data_directory);
     struct files_info info;
     if (files_stat(path, &info, NULL) == FILES_OK)
@@ -174,8 +177,10 @@ static bool open_queue(struct run *r, struct err *e)
     } else {
         ok = queue_sqlite_open(&options, &r->env.queue, e);
     }
-    if (!ok)
+    if (!ok) {
+        e->class = ERR_TEMP; /* whatever it is, the configuration is not at fault */
         return err_wrap(e, "queue");
+    }
     r->env.clock = queue_clock_start(r->env.queue, clock_wall_ms(), clock_monotonic_ms());
     return true;
 }

@@ -10,6 +10,7 @@
 
 enum {
     OUTPUT_HIGH = 64 * 1024, /* replies that the client does not read: stop reading it */
+    DATA_GRACE_MS = 15000,   /* content: so long no rate is asked for */
     LINGER_MS = 5000,
     LINGER_BYTES = 1024 * 1024,
 };
@@ -68,6 +69,7 @@ void inbound_offer(struct inbound *s)
     o.greeting_timeout_ms = o.data_timeout_ms = (int64_t)config->limits.command_timeout_ms;
     o.command_timeout_ms = (int64_t)config->limits.idle_ms;
     o.data_rate_min = (uint32_t)config->limits.data_rate;
+    o.data_grace_ms = DATA_GRACE_MS;
     struct smtp_server_options old = s->options;
     s->options = o;
     if (s->engine_live && !smtp_server_set_options(&s->engine, &s->options)) {
@@ -285,6 +287,16 @@ static void handle(struct inbound *s, const struct smtp_server_event *event)
 static void arm(struct inbound *s)
 {
     int64_t at = smtp_server_deadline(&s->engine);
+    /* The engine knows how long a client may be silent; how long a command may take once it has
+     * begun is a shorter time, so that nobody keeps a session with a byte a minute. */
+    bool partial = s->engine.mode == SMTP_MODE_COMMAND && s->engine.held.n > 0 && at != INT64_MAX;
+    if (!partial)
+        s->partial_since = 0;
+    else if (s->partial_since == 0)
+        s->partial_since = inbound_now(s);
+    int64_t end = s->partial_since + (int64_t)s->policy->config->limits.command_timeout_ms;
+    if (partial && end < at)
+        at = end;
     conn_deadline(s->conn, at == INT64_MAX ? 0 : at <= 0 ? 1 : (uint64_t)at);
 }
 
@@ -362,6 +374,10 @@ static void on_deadline(struct conn *conn, void *arg)
         return;
     }
     smtp_server_timeout(&s->engine, inbound_now(s));
+    if (s->partial_since != 0 && s->engine.mode == SMTP_MODE_COMMAND) {
+        struct smtp_reply bye = smtp_reply_make(421, "4.4.1", "Connection timed out");
+        smtp_server_shutdown(&s->engine, &bye);
+    }
     inbound_pump(s);
 }
 

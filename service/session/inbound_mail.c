@@ -30,6 +30,7 @@ void inbound_mail_begin(struct inbound *s, const struct smtp_server_event *event
     }
     inbound_mail_drop(s);
     s->sender = *event->mail.path;
+    s->smtputf8 = p->smtputf8;
     static const enum queue_ret rets[] = {[SMTP_RET_NONE] = QUEUE_RET_UNSET,
                                           [SMTP_RET_FULL] = QUEUE_RET_FULL,
                                           [SMTP_RET_HDRS] = QUEUE_RET_HDRS};
@@ -80,6 +81,7 @@ void inbound_body_start(struct inbound *s, uint32_t token)
                                        .esmtp = s->esmtp,
                                        .tls = note[0] != '\0',
                                        .authenticated = s->identity != NULL,
+                                       .utf8 = s->smtputf8,
                                        .tls_note = span_str(note),
                                        .wall_ms = clock_wall_ms()};
     if (s->intake == NULL || !intake_begin(s->intake, &info, inbound_may_relay(s))) {
@@ -147,6 +149,7 @@ void inbound_body_end(struct inbound *s, const struct smtp_server_event *event)
     log_event(LOG_DEBUG, "smtp.message.received", LOG_S("sid", s->id),
               LOG_S("mid", intake_token(s->intake)), LOG_U("size", intake_size(s->intake)));
     s->body_token = event->token;
+    memcpy(s->mid, intake_token(s->intake), sizeof s->mid);
     intake_submit(&s->intake);
 }
 
@@ -162,8 +165,8 @@ static void on_stored(void *owner, enum intake_result result, uint64_t id, const
     case INTAKE_STORED:
         s->messages++;
         session_queue_id_format(id, queue_id);
-        log_event(LOG_INFO, "smtp.message.accepted", LOG_S("sid", s->id), LOG_S("id", queue_id),
-                  LOG_S("sender", s->sender.address),
+        log_event(LOG_INFO, "smtp.message.accepted", LOG_S("sid", s->id), LOG_S("mid", s->mid),
+                  LOG_S("id", queue_id), LOG_S("sender", s->sender.address),
                   LOG_S("user", s->identity == NULL ? "" : s->identity));
         (void)snprintf(text, sizeof text, "<%s@%s> Queued mail for delivery", queue_id,
                        s->policy->hostname);

@@ -59,6 +59,9 @@ struct inbound {
     struct intake *intake;
     uint32_t body_token; /* the final reply is owed */
     struct smtp_path sender;
+    char mid[SESSION_ID_MAX]; /* the intake's token, for the log */
+    bool smtputf8;
+    int64_t partial_since; /* a command has begun and is not complete; 0: none */
     uint64_t messages, since_wall_ms;
     struct buf *protocol; /* a command line under way, for logging.protocol */
 };

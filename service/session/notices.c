@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NOTICES_MAX = 4, PREFIX_MAX = 1024 * 1024, SUFFIX_MAX = 1024 };
+enum { NOTICES_MAX = 4, REASON_MAX = 560, PREFIX_MAX = 1024 * 1024, SUFFIX_MAX = 1024 };
 
 struct notice {
     struct buf prefix, suffix;
@@ -21,6 +21,7 @@ struct notice_set {
     struct notice notices[NOTICES_MAX];
     struct queue_submission submissions[NOTICES_MAX];
     size_t count;
+    char (*reasons)[REASON_MAX]; /* one for each recipient of the delivery */
 };
 
 static const struct queue_recipient *recipient_of(const struct delivery *d, size_t i)
@@ -77,19 +78,23 @@ static struct span header_of(struct span original)
     return original;
 }
 
-static void add_recipient(const struct delivery *d, size_t i, const struct queue_outcome *o,
-                          enum dsn_action action, struct dsn_recipient *out)
+static void add_recipient(struct notice_set *s, const struct delivery *d, size_t i,
+                          const struct queue_outcome *o, enum dsn_action action,
+                          struct dsn_recipient *out)
 {
     const struct queue_recipient *rcpt = recipient_of(d, i);
     const struct config_delivery *config = &d->parcel->courier->desk->policy->config->delivery;
     const struct verdict *v = &d->verdicts[i];
+    /* The next hop's words as it said them, its enhanced code in front. */
+    (void)snprintf(s->reasons[i], REASON_MAX, "%s%s%s", v->code > 0 ? v->status : "",
+                   v->code > 0 ? " " : "", v->text);
     *out = (struct dsn_recipient){.address = rcpt->address,
                                   .orcpt = rcpt->orcpt,
                                   .action = action,
                                   .status = v->status,
                                   .remote_mta = span_str(d->remote),
                                   .code = v->code,
-                                  .reason = span_str(v->text),
+                                  .reason = span_str(s->reasons[i]),
                                   .last_attempt_wall_ms = clock_wall_ms()};
     if (action == DSN_DELAYED)
         out->will_retry_until_wall_ms =
@@ -150,14 +155,16 @@ struct notice_set *notices_new(const struct delivery *d, const struct queue_outc
     static const enum dsn_action kinds[] = {DSN_FAILED, DSN_DELAYED, DSN_DELIVERED, DSN_RELAYED};
     struct notice_set *s = calloc(1, sizeof *s);
     struct dsn_recipient *list = calloc(d->count, sizeof *list);
-    bool ok = s != NULL && list != NULL;
+    if (s != NULL)
+        s->reasons = calloc(d->count, sizeof *s->reasons);
+    bool ok = s != NULL && list != NULL && s->reasons != NULL;
     struct span copy_to = span_str(d->parcel->courier->desk->policy->config->delivery.ndr_copy_to);
     for (size_t k = 0; ok && k < sizeof kinds / sizeof *kinds; k++) {
         size_t n = 0;
         enum dsn_action action;
         for (size_t i = 0; i < d->count; i++)
             if (action_of(d, i, &outcomes[i], &action) && action == kinds[k])
-                add_recipient(d, i, &outcomes[i], action, &list[n++]);
+                add_recipient(s, d, i, &outcomes[i], action, &list[n++]);
         if (n == 0)
             continue;
         ok = write_notice(s, d, kinds[k], list, n, original, d->parcel->message->envelope.sender);
@@ -186,5 +193,6 @@ void notices_free(struct notice_set **pointer)
         buf_deinit(&s->notices[i].prefix);
         buf_deinit(&s->notices[i].suffix);
     }
+    free(s->reasons);
     free(s);
 }

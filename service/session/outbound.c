@@ -712,6 +712,20 @@ void outbound_quit(struct outbound *o)
 
 /* ---- the connection ---- */
 
+/* RFC 5321's times, none longer than delivery.idle. */
+static struct smtp_client_timeouts timeouts_of(const struct outbound *o)
+{
+    struct smtp_client_timeouts t = smtp_client_default_timeouts();
+    int64_t idle = (int64_t)o->courier->desk->policy->config->delivery.idle_ms;
+    int64_t *const all[] = {&t.greeting_ms, &t.hello_ms, &t.starttls_ms, &t.auth_ms,
+                            &t.mail_ms,     &t.rcpt_ms,  &t.data_ms,     &t.body_ms,
+                            &t.end_ms,      &t.rset_ms,  &t.quit_ms};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (idle > 0 && *all[i] > idle)
+            *all[i] = idle;
+    return t;
+}
+
 static void on_connected(struct conn *conn, void *arg)
 {
     struct outbound *o = arg;
@@ -727,6 +741,7 @@ static void on_connected(struct conn *conn, void *arg)
         .secured = implicit,
         .auth = step->credentials != ROUTE_NO_CREDENTIALS,
         .auth_needs_tls = true,
+        .timeouts = timeouts_of(o),
     };
     struct err e = {0};
     if (!smtp_client_init(&o->engine, &options, now_ms(o), &e)) {
