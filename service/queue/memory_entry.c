@@ -116,6 +116,7 @@ static bool set_texts(struct entry *e, const struct queue_envelope *v)
 bool entry_set_envelope(struct entry *e, const struct queue_submission *s, int64_t now_ms)
 {
     e->accepted_ms = now_ms;
+    free(e->recipients); /* a clone of a body under way has an empty array */
     e->recipients = calloc(s->recipient_count, sizeof *e->recipients);
     if (e->recipients == NULL || !set_texts(e, &s->envelope))
         return false;

@@ -264,10 +264,11 @@ int64_t queue_clock_now(const struct queue_clock *clock, uint64_t monotonic_ms);
 
 struct queue_options {
     bool leases_expire; /* a store that several processes share; else leases never end by time */
-    uint64_t reserve_bytes; /* accept leaves this free for finish */
-    uint64_t max_bytes;     /* all that is stored, reserve included; 0: the disk alone decides */
-    const char *path;       /* queue_sqlite: the database file */
-    const char *vfs;        /* queue_sqlite: NULL, or a VFS for tests */
+    uint64_t reserve_bytes;    /* accept leaves this free for finish */
+    uint64_t max_bytes;        /* all that is stored, reserve included; 0: the disk alone decides */
+    const char *path;          /* queue_sqlite: the database file */
+    const char *vfs;           /* queue_sqlite: NULL, or a VFS for tests */
+    unsigned checkpoint_pages; /* queue_sqlite: of the log, 0: the usual 4000 */
 };
 enum { QUEUE_RESERVE_BYTES = 64 * 1024 * 1024 }; /* the usual reserve */
 

@@ -536,7 +536,8 @@ bool queue_sqlite_open(const struct queue_options *options, struct queue **out, 
         .recovery = "stop the service and follow docs/queue.md, \"A damaged queue\"",
         .exclusive = true,
         .busy_timeout_ms = BUSY_TIMEOUT_MS,
-        .checkpoint_pages = CHECKPOINT_PAGES,
+        .checkpoint_pages =
+            options->checkpoint_pages != 0 ? options->checkpoint_pages : CHECKPOINT_PAGES,
         .cache_kib = CACHE_KIB,
         .max_bytes = options->max_bytes,
     };

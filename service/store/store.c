@@ -115,7 +115,10 @@ static bool connect(struct store *s, int flags, struct err *e)
     return harden(s, e);
 }
 
-/* journal_size_limit -1: the log keeps the space that it once had, so that results can still be
+/* synchronous: EXTRA while the file becomes a WAL one, so that the removal of the rollback journal
+ * is on the disk too; a journal that came back after a power cut would undo that change and take
+ * the log with everything in it away. FULL from then on: each commit syncs the log.
+ * journal_size_limit -1: the log keeps the space that it once had, so that results can still be
  * written into it when the disk is full. */
 static bool configure(struct store *s, const struct store_options *o, struct err *e)
 {
@@ -123,8 +126,9 @@ static bool configure(struct store *s, const struct store_options *o, struct err
     unsigned checkpoint = o->checkpoint_pages != 0 ? o->checkpoint_pages : CHECKPOINT_PAGES;
     unsigned cache = o->cache_kib != 0 ? o->cache_kib : CACHE_KIB;
     int64_t actual = 0;
-    if (!pragma_set(s, "page_size", page, e) || !set_wal(s, e) ||
-        !pragma_set(s, "synchronous", 2, e) || !pragma_set(s, "foreign_keys", 1, e) ||
+    if (!pragma_set(s, "page_size", page, e) || !pragma_set(s, "synchronous", 3, e) ||
+        !set_wal(s, e) || !pragma_set(s, "synchronous", 2, e) ||
+        !pragma_set(s, "foreign_keys", 1, e) ||
         !pragma_set(s, "secure_delete", o->secure_delete ? 1 : 0, e) ||
         !pragma_set(s, "wal_autocheckpoint", checkpoint, e) ||
         !pragma_set(s, "journal_size_limit", -1, e) ||
