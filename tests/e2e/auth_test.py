@@ -171,6 +171,8 @@ def test_commands_in_the_middle_of_auth_are_taken_as_its_answer(client):
     assert client.cmd("RCPT TO:<b@local.example>").code == 503
 
 
+@pytest.mark.long
+@pytest.mark.solo
 def test_unknown_user_and_wrong_password_look_the_same(relay):
     def ask(user, how):
         with Client(relay.port("implicit"), implicit=True) as client:

@@ -143,6 +143,8 @@ CLIENTS = {"swaks": by_swaks, "curl": by_curl, "smtplib": by_smtplib, "msmtp": b
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_client_delivers_byte_for_byte(relay, tmp_path, client, route, body):
+    if client == "swaks" and body == "dots":
+        pytest.skip("swaks takes a last line that is a lone dot for the end of the data")
     name = f"{client}-{route}-{body}"
     message = samples.message(name, samples.BODIES[body])
     CLIENTS[client](relay, route, message, "b@local.example", tmp_path)
