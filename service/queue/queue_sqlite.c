@@ -533,7 +533,7 @@ bool queue_sqlite_open(const struct queue_options *options, struct queue **out, 
     const struct store_options store = {
         .path = options->path,
         .vfs = options->vfs,
-        .recovery = "stop the service and follow docs/queue.md, \"A damaged queue\"",
+        .recovery = "stop the service and follow docs/administration.md, \"A damaged queue\"",
         .exclusive = true,
         .busy_timeout_ms = BUSY_TIMEOUT_MS,
         .checkpoint_pages =

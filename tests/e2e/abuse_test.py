@@ -263,6 +263,8 @@ def test_no_command_line_may_hold_cr_or_nul(relay, template, octet):
         assert reply.code // 100 == 5, reply
         try:
             reply = client.cmd("NOOP")
+            if reply.code == 421:  # it says so before it closes
+                raise Closed
             assert reply.code == 250, f"a second answer: {reply}"
         except Closed:
             assert template.startswith((b"BDAT", b"AUTH", b"DATA", b"BD"))
@@ -276,6 +278,8 @@ def test_bare_lf_in_a_command_line_is_one_refusal(relay, line):
         client.send(line)
         assert client.reply().code // 100 == 5
         try:
+            # What stands behind a bare LF is no command either, and is told so.
+            assert client.reply().code // 100 == 5
             assert client.cmd("NOOP").code == 250
             assert client.cmd("RCPT TO:<b@local.example>").code == 503
         except Closed:
