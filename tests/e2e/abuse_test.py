@@ -30,6 +30,9 @@ def relay(tmp_path_factory, certificates, victim):
         "domains": [{"name": L, "type": "local"}],
         "pickup": {"relay": False},
         "limits": {"connections_per_client": 500},
+        # Every case fails an AUTH on purpose; the throttle has tests of its own.
+        "authentication": {"throttle": {"delay": "1ms", "delay_max": "1ms",
+                                        "account_delay_max": "1ms", "refuse_after": 100000}},
     }, {"plain": {"tls": "optional"}, "implicit": {"tls": "implicit"},
         "legacy": {"tls": "none", "bare_lf": "normalise"}})
     service.add_user().start()
