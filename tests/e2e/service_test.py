@@ -246,7 +246,7 @@ def test_it_starts_quickly(make):
     start = time.monotonic()
     service.start()
     took = time.monotonic() - start
-    assert took < (2.0 if SANITIZED else 0.5), took
+    assert took < (5.0 if SANITIZED else 0.5), took
 
 
 # -- the host: systemd
