@@ -158,6 +158,26 @@ static void give_files(const struct policy *policy)
     }
 }
 
+/* What a crash left half written; nobody else writes there, since we hold the queue's lock. */
+static void sweep(const struct policy *policy, const char *name)
+{
+    char folder[PATH_TEXT_MAX], path[PATH_TEXT_MAX];
+    struct arena arena;
+    const char **names;
+    size_t n = 0;
+    bool more = true;
+    while (more && paths_join(policy->data_directory, name, folder, sizeof folder)) {
+        arena_init(&arena, 1024 * 1024);
+        more = files_list(folder, 1000, &arena, &names, &n, &more, NULL) && more;
+        for (size_t i = 0; i < n; i++)
+            if (paths_join(folder, names[i], path, sizeof path) &&
+                files_remove(path, NULL) != FILES_OK)
+                more = false;
+        arena_deinit(&arena);
+        n = 0;
+    }
+}
+
 /* ---- stores, lanes, workers ---- */
 
 static bool open_queue(struct run *r, struct err *e)
@@ -181,6 +201,8 @@ static bool open_queue(struct run *r, struct err *e)
         e->class = ERR_TEMP; /* whatever it is, the configuration is not at fault */
         return err_wrap(e, "queue");
     }
+    sweep(r->policy, "mail/Drop/.tmp");
+    sweep(r->policy, "mail/Badmail/.tmp");
     r->env.clock = queue_clock_start(r->env.queue, clock_wall_ms(), clock_monotonic_ms());
     return true;
 }

@@ -20,7 +20,8 @@ bool queue_refuse_full(struct err *e, uint64_t room, uint64_t reserve)
 
 bool queue_err_is_full(const struct err *e)
 {
-    return e->class == ERR_TEMP && strstr(e->text, FULL_MARK) != NULL;
+    return e->class == ERR_TEMP &&
+           (strstr(e->text, FULL_MARK) != NULL || strstr(e->text, "disk is full") != NULL);
 }
 
 bool queue_refuse_absent(struct err *e, uint64_t id)
