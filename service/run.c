@@ -354,7 +354,12 @@ static bool start(struct run *r, struct err *e)
     if (tls_failed || !open_home(r, e) || !open_auth(r, e))
         return false;
     give_files(r->policy);
-    r->env.data_directory = r->policy->data_directory;
+    /* A copy: the snapshot that named it goes with the first reload. */
+    int length =
+        snprintf(r->data_directory, sizeof r->data_directory, "%s", r->policy->data_directory);
+    if (length < 0 || (size_t)length >= sizeof r->data_directory)
+        return err_set(e, ERR_PERM, "service.data_directory: the path is too long");
+    r->env.data_directory = r->data_directory;
     atomic_store(&r->env.sequence, (uint_fast64_t)(clock_wall_ms() / 1000) << 28);
     if (!open_desks(r, e) || !open_acceptor(r, e))
         return false;

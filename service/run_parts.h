@@ -5,6 +5,7 @@
 
 #include "admin/requests.h"
 #include "config/messages.h"
+#include "platform/paths.h"
 #include "session/courier.h"
 #include "session/inbound.h"
 #include "session/pickup.h"
@@ -28,6 +29,7 @@ struct run_desk {
 
 struct run {
     const char *config;
+    char data_directory[PATH_TEXT_MAX];
     struct session_env env;
     struct policy *policy;
     struct tls_context *tls;
