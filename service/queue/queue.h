@@ -268,7 +268,7 @@ struct queue_options {
     uint64_t max_bytes;        /* all that is stored, reserve included; 0: the disk alone decides */
     const char *path;          /* queue_sqlite: the database file */
     const char *vfs;           /* queue_sqlite: NULL, or a VFS for tests */
-    unsigned checkpoint_pages; /* queue_sqlite: of the log, 0: the usual 4000 */
+    unsigned checkpoint_pages; /* queue_sqlite: of the log, 0: the usual 2000 */
 };
 enum { QUEUE_RESERVE_BYTES = 64 * 1024 * 1024 }; /* the usual reserve */
 

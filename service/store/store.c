@@ -280,14 +280,28 @@ static bool count_pages(struct store *s, sqlite3_stmt *statement, uint64_t *page
     return true;
 }
 
+/* What the file will still grow by when the log is written back: that space is spoken for. */
+static bool owed(struct store *s, uint64_t used, uint64_t *bytes, struct err *e)
+{
+    sqlite3_file *file = NULL;
+    sqlite3_int64 size = 0;
+    int code = sqlite3_file_control(s->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    if (code == SQLITE_OK && file != NULL && file->pMethods != NULL)
+        code = file->pMethods->xFileSize(file, &size);
+    if (code != SQLITE_OK)
+        return store_fail(s, code, "file size", e);
+    *bytes = used > (uint64_t)size ? used - (uint64_t)size : 0;
+    return true;
+}
+
 bool store_room(struct store *s, uint64_t *bytes, struct err *e)
 {
-    uint64_t inside, pages, growth;
-    if (!count_pages(s, s->free_pages, &inside, e) || !files_free_bytes(s->path, &growth, e))
+    uint64_t inside = 0, pages = 0, growth = 0, spoken_for = 0;
+    if (!count_pages(s, s->free_pages, &inside, e) || !count_pages(s, s->pages, &pages, e) ||
+        !owed(s, pages * s->page_bytes, &spoken_for, e) || !files_free_bytes(s->path, &growth, e))
         return false;
+    growth -= spoken_for < growth ? spoken_for : growth;
     if (s->max_bytes != 0) {
-        if (!count_pages(s, s->pages, &pages, e))
-            return false;
         uint64_t used = pages * s->page_bytes;
         uint64_t left = used < s->max_bytes ? s->max_bytes - used : 0;
         growth = left < growth ? left : growth;
