@@ -16,7 +16,7 @@ struct claim_recipient {
 
 struct claim {
     struct claim *next; /* in its bucket */
-    uint64_t id, owner; /* owner 0: kept back, its rows cannot be read */
+    uint64_t id, owner;
     int64_t lease_until_ms;
     uint64_t size;          /* of the message */
     uint64_t waiting;       /* recipients of the message without a final outcome, all of them */

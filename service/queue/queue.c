@@ -224,8 +224,13 @@ bool queue_claim(struct queue *q, uint64_t owner, int64_t lease_ms, int64_t now_
     if (!op_begin(q, &own, e))
         return false;
     saw(q, now_ms);
-    bool ok = q->cannot_record ? queue_refuse_recording(e)
-                               : q->ops->claim(q, owner, lease_ms, now_ms, max, out, count, e);
+    bool ok = false;
+    if (q->cannot_record) {
+        q->ops->probe(q);
+        queue_refuse_recording(e);
+    } else {
+        ok = q->ops->claim(q, owner, lease_ms, now_ms, max, out, count, e);
+    }
     if (op_end(q, own, ok, e))
         return true;
     for (size_t i = 0; i < *count; i++)

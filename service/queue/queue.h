@@ -201,8 +201,9 @@ bool queue_defer(struct queue *q, uint64_t id, uint64_t owner, int64_t next_ms, 
  * In a store whose leases expire also the end of the next lease. */
 bool queue_next_due(struct queue *q, int64_t *due_ms, struct err *e);
 
-/* False while the last results could not be recorded (disk full, I/O error): stop claiming. claim
- * then tries the disk, and the queue heals when a commit succeeds. */
+/* False while the last results could not be recorded (disk full, I/O error): stop claiming. A
+ * claim is then refused but tries the disk, and the queue heals when a commit that writes succeeds.
+ * Looking (list, show, counts, check, readers) works all the time. */
 bool queue_can_record(struct queue *q);
 
 /* Reads bodies beside the writer, each chunk in its own short transaction. */

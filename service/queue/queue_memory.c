@@ -1,34 +1,11 @@
 /* queue_memory.c - the queue without a disk: the executable specification of queue.h. Written to be
  * read, not to be fast: every question walks over all messages. */
-#include "queue/memory_entry.h"
-#include "queue/queue_ops.h"
+#include "queue/memory_queue.h"
 
 #include "platform/mutex.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* What stood under this id before the batch; NULL: nothing. */
-struct before {
-    uint64_t id;
-    struct entry *entry;
-};
-
-struct memory_queue {
-    struct queue base;      /* first: ops cast */
-    struct mutex *mutex;    /* held from begin to commit: readers see whole batches */
-    struct entry **entries; /* by ascending id */
-    size_t count, cap;
-    struct before *undo;
-    size_t undo_count, undo_cap;
-    uint64_t next_id;
-    bool commit_fails;
-};
-
-static struct memory_queue *memory_of(struct queue *q)
-{
-    return (struct memory_queue *)(void *)q;
-}
 
 /* ---- entries by id ---- */
 
@@ -40,19 +17,10 @@ static size_t position(const struct memory_queue *q, uint64_t id)
     return i;
 }
 
-static struct entry *find(const struct memory_queue *q, uint64_t id)
+struct entry *memory_find(const struct memory_queue *q, uint64_t id)
 {
     size_t i = position(q, id);
     return i < q->count && q->entries[i]->id == id ? q->entries[i] : NULL;
-}
-
-static struct entry *find_message(const struct memory_queue *q, uint64_t id, struct err *e)
-{
-    struct entry *m = find(q, id);
-    if (m != NULL && !m->receiving)
-        return m;
-    queue_refuse_absent(e, id);
-    return NULL;
 }
 
 /* There is room: reserve_entry came before. */
@@ -64,7 +32,7 @@ static void insert(struct memory_queue *q, struct entry *m)
     q->count++;
 }
 
-static void drop(struct memory_queue *q, uint64_t id)
+void memory_drop(struct memory_queue *q, uint64_t id)
 {
     size_t i = position(q, id);
     if (i == q->count || q->entries[i]->id != id)
@@ -87,9 +55,7 @@ static bool reserve_entries(struct memory_queue *q, size_t more)
     return true;
 }
 
-/* To be called before an entry is changed, made or removed: remembers what it was before the batch.
- * It is an op's last step that can fail. */
-static bool touch(struct memory_queue *q, uint64_t id, struct err *e)
+bool memory_touch(struct memory_queue *q, uint64_t id, struct err *e)
 {
     for (size_t i = 0; i < q->undo_count; i++) {
         if (q->undo[i].id == id)
@@ -103,7 +69,7 @@ static bool touch(struct memory_queue *q, uint64_t id, struct err *e)
         q->undo = undo;
         q->undo_cap = cap;
     }
-    struct entry *now = find(q, id), *clone = now == NULL ? NULL : entry_clone(now);
+    struct entry *now = memory_find(q, id), *clone = now == NULL ? NULL : entry_clone(now);
     if (now != NULL && clone == NULL)
         return queue_refuse_memory(e);
     q->undo[q->undo_count++] = (struct before){id, clone};
@@ -123,12 +89,17 @@ static bool begin(struct queue *queue, struct err *e)
 static void undo(struct memory_queue *q)
 {
     for (size_t i = 0; i < q->undo_count; i++)
-        drop(q, q->undo[i].id);
+        memory_drop(q, q->undo[i].id);
     for (size_t i = 0; i < q->undo_count; i++) {
         if (q->undo[i].entry != NULL)
             insert(q, q->undo[i].entry);
     }
     q->undo_count = 0;
+}
+
+static void probe(struct queue *queue)
+{
+    memory_of(queue)->probed = true;
 }
 
 static void rollback(struct queue *queue)
@@ -141,7 +112,8 @@ static void rollback(struct queue *queue)
 static bool commit(struct queue *queue, struct err *e)
 {
     struct memory_queue *q = memory_of(queue);
-    bool ok = !q->commit_fails;
+    bool ok = !q->commit_fails, wrote = q->undo_count > 0 || q->probed;
+    q->probed = false;
     if (ok) {
         for (size_t i = 0; i < q->undo_count; i++)
             entry_free(&q->undo[i].entry);
@@ -151,7 +123,7 @@ static bool commit(struct queue *queue, struct err *e)
         err_set(e, ERR_TEMP, "queue: the commit failed, as it was told to");
     }
     q->commit_fails = false;
-    queue->cannot_record = !ok;
+    queue->cannot_record = !ok || (queue->cannot_record && !wrote);
     mutex_unlock(q->mutex);
     return ok;
 }
@@ -182,7 +154,7 @@ static bool have_room(const struct memory_queue *q, uint64_t cost, uint64_t rese
 static struct entry *make(struct memory_queue *q, const struct queue_submission *s, uint64_t id,
                           int64_t now_ms, struct err *e)
 {
-    struct entry *old = s->receiving == 0 ? NULL : find(q, s->receiving);
+    struct entry *old = s->receiving == 0 ? NULL : memory_find(q, s->receiving);
     struct entry *m = old == NULL ? entry_new(id) : entry_clone(old);
     if (m != NULL && entry_set_envelope(m, s, now_ms) && entry_add_body(m, s)) {
         m->receiving = false;
@@ -199,7 +171,7 @@ static bool accept(struct queue *queue, const struct queue_submission *s, int64_
                    uint64_t *id, struct err *e)
 {
     struct memory_queue *q = memory_of(queue);
-    const struct entry *old = s->receiving == 0 ? NULL : find(q, s->receiving);
+    const struct entry *old = s->receiving == 0 ? NULL : memory_find(q, s->receiving);
     if (s->receiving != 0 && (old == NULL || !old->receiving))
         return err_set(e, ERR_BUG, "message %llu: no body is being received under this id",
                        (unsigned long long)s->receiving);
@@ -209,11 +181,11 @@ static bool accept(struct queue *queue, const struct queue_submission *s, int64_
     struct entry *m = make(q, s, fresh, now_ms, e);
     if (m == NULL)
         return false;
-    if (!reserve_entries(q, 1) || !touch(q, fresh, e)) {
+    if (!reserve_entries(q, 1) || !memory_touch(q, fresh, e)) {
         entry_free(&m);
         return queue_refuse_memory(e);
     }
-    drop(q, fresh);
+    memory_drop(q, fresh);
     insert(q, m);
     q->next_id += s->receiving == 0 ? 1 : 0;
     *id = fresh;
@@ -226,7 +198,7 @@ static bool receive_open(struct queue *queue, uint64_t *receiving, struct err *e
     if (!have_room(q, 1, queue->reserve_bytes, e))
         return false;
     struct entry *m = entry_new(q->next_id);
-    if (m == NULL || !reserve_entries(q, 1) || !touch(q, m->id, e)) {
+    if (m == NULL || !reserve_entries(q, 1) || !memory_touch(q, m->id, e)) {
         if (m != NULL)
             entry_free(&m);
         return queue_refuse_memory(e);
@@ -239,7 +211,7 @@ static bool receive_open(struct queue *queue, uint64_t *receiving, struct err *e
 
 static struct entry *find_receiving(struct memory_queue *q, uint64_t id, struct err *e)
 {
-    struct entry *m = find(q, id);
+    struct entry *m = memory_find(q, id);
     if (m != NULL && m->receiving)
         return m;
     err_set(e, ERR_BUG, "message %llu: no body is being received under this id",
@@ -251,7 +223,8 @@ static bool receive_chunk(struct queue *queue, uint64_t receiving, struct span b
 {
     struct memory_queue *q = memory_of(queue);
     struct entry *m = find_receiving(q, receiving, e);
-    if (m == NULL || !have_room(q, bytes.n, queue->reserve_bytes, e) || !touch(q, receiving, e))
+    if (m == NULL || !have_room(q, bytes.n, queue->reserve_bytes, e) ||
+        !memory_touch(q, receiving, e))
         return false;
     if (!entry_add_chunk(m, bytes, false))
         return queue_refuse_memory(e);
@@ -262,9 +235,9 @@ static bool receive_chunk(struct queue *queue, uint64_t receiving, struct span b
 static bool receive_abort(struct queue *queue, uint64_t receiving, struct err *e)
 {
     struct memory_queue *q = memory_of(queue);
-    if (find_receiving(q, receiving, e) == NULL || !touch(q, receiving, e))
+    if (find_receiving(q, receiving, e) == NULL || !memory_touch(q, receiving, e))
         return false;
-    drop(q, receiving);
+    memory_drop(q, receiving);
     return true;
 }
 
@@ -300,7 +273,7 @@ static bool free_expired(struct memory_queue *q, int64_t now_ms, struct err *e)
         struct entry *m = q->entries[i];
         if (m->owner == 0 || m->lease_until_ms > now_ms)
             continue;
-        if (!touch(q, m->id, e))
+        if (!memory_touch(q, m->id, e))
             return false;
         unclaim(m);
     }
@@ -310,7 +283,7 @@ static bool free_expired(struct memory_queue *q, int64_t now_ms, struct err *e)
 static bool claim_one(struct memory_queue *q, struct entry *m, uint64_t owner, int64_t until_ms,
                       int64_t now_ms, struct queue_message **out, struct err *e)
 {
-    if (!touch(q, m->id, e))
+    if (!memory_touch(q, m->id, e))
         return false;
     m->owner = owner;
     m->lease_until_ms = until_ms;
@@ -345,7 +318,7 @@ static bool claim(struct queue *queue, uint64_t owner, int64_t lease_ms, int64_t
             continue;
         }
         while (*count > 0) {
-            unclaim(find(q, out[--*count]->id));
+            unclaim(memory_find(q, out[--*count]->id));
             queue_message_free(&out[*count]);
         }
         return false;
@@ -355,7 +328,7 @@ static bool claim(struct queue *queue, uint64_t owner, int64_t lease_ms, int64_t
 
 static struct entry *owned(struct memory_queue *q, uint64_t id, uint64_t owner, struct err *e)
 {
-    struct entry *m = find(q, id);
+    struct entry *m = memory_find(q, id);
     if (m != NULL && owner != 0 && m->owner == owner)
         return m;
     queue_refuse_claim(e, id);
@@ -367,7 +340,7 @@ static bool renew(struct queue *queue, uint64_t id, uint64_t owner, int64_t leas
 {
     struct memory_queue *q = memory_of(queue);
     struct entry *m = owned(q, id, owner, e);
-    if (m == NULL || !touch(q, id, e))
+    if (m == NULL || !memory_touch(q, id, e))
         return false;
     m->lease_until_ms = now_ms + lease_ms;
     return true;
@@ -411,7 +384,7 @@ static bool make_notices(struct memory_queue *q, const struct queue_submission *
         return false;
     for (size_t i = 0; i < count; i++) {
         made[i] = make(q, &notices[i], q->next_id + i, now_ms, e);
-        if (made[i] == NULL || !touch(q, made[i]->id, e))
+        if (made[i] == NULL || !memory_touch(q, made[i]->id, e))
             return false;
     }
     return true;
@@ -433,9 +406,9 @@ static bool finish(struct queue *queue, uint64_t id, uint64_t owner,
               queue_refuse_memory(e);
     for (size_t i = 0; ok && i < count; i++)
         ok = apply(m, &outcomes[i], e);
-    ok = ok && touch(q, id, e) && make_notices(q, notices, notice_count, now_ms, made, e);
+    ok = ok && memory_touch(q, id, e) && make_notices(q, notices, notice_count, now_ms, made, e);
     if (ok) {
-        drop(q, id);
+        memory_drop(q, id);
         *ended = entry_open(m) == 0;
         if (*ended)
             m->owner = 0;
@@ -467,7 +440,7 @@ static bool defer(struct queue *queue, uint64_t id, uint64_t owner, int64_t next
     struct memory_queue *q = memory_of(queue);
     struct entry *m = owned(q, id, owner, e);
     struct blob *reply;
-    if (m == NULL || !touch(q, id, e))
+    if (m == NULL || !memory_touch(q, id, e))
         return false;
     if (!blob_new(span_sub(reason, 0, QUEUE_REPLY_MAX), &reply))
         return queue_refuse_memory(e);
@@ -499,118 +472,6 @@ static bool next_due(struct queue *queue, int64_t *due_ms, struct err *e)
     return true;
 }
 
-/* ---- handling ---- */
-
-static bool wanted(const struct queue_filter *f, const struct entry *m)
-{
-    if (m->receiving || m->id <= f->after)
-        return false;
-    enum queue_state state = entry_state(m);
-    if ((f->state == QUEUE_LIST_QUEUED && state != QUEUE_QUEUED) ||
-        (f->state == QUEUE_LIST_CLAIMED && state != QUEUE_CLAIMED) ||
-        (f->state == QUEUE_LIST_HELD && state != QUEUE_HELD))
-        return false;
-    bool found = queue_contains_nocase(m->envelope.sender, f->text);
-    for (size_t i = 0; !found && i < m->recipient_count; i++)
-        found = queue_contains_nocase(blob_span(m->recipients[i].address), f->text);
-    return found;
-}
-
-static bool list(struct queue *queue, const struct queue_filter *filter, struct queue_message **out,
-                 size_t *count, struct err *e)
-{
-    struct memory_queue *q = memory_of(queue);
-    for (size_t i = 0; i < q->count && *count < filter->max; i++) {
-        if (!wanted(filter, q->entries[i]))
-            continue;
-        if (!entry_export(q->entries[i], false, &out[*count], e))
-            return false;
-        ++*count;
-    }
-    return true;
-}
-
-static bool show(struct queue *queue, uint64_t id, struct queue_message **out, struct err *e)
-{
-    const struct entry *m = find_message(memory_of(queue), id, e);
-    if (m == NULL || !entry_export(m, false, out, e) ||
-        !entry_export_body(m, *out, QUEUE_INLINE_MAX, e))
-        return false;
-    (*out)->body = queue_header_section((*out)->body);
-    return true;
-}
-
-static bool set_held(struct queue *queue, uint64_t id, bool held, struct err *e)
-{
-    struct memory_queue *q = memory_of(queue);
-    struct entry *m = find_message(q, id, e);
-    if (m == NULL || !touch(q, id, e))
-        return false;
-    m->held = held;
-    return true;
-}
-
-static bool hold(struct queue *queue, uint64_t id, struct err *e)
-{
-    return set_held(queue, id, true, e);
-}
-
-static bool release(struct queue *queue, uint64_t id, struct err *e)
-{
-    return set_held(queue, id, false, e);
-}
-
-static bool retry(struct queue *queue, uint64_t id, int64_t now_ms, struct err *e)
-{
-    struct memory_queue *q = memory_of(queue);
-    struct entry *m = find_message(q, id, e);
-    if (m == NULL)
-        return false;
-    if (m->held)
-        return err_set(e, ERR_PERM, "message %llu: it is held; release it first",
-                       (unsigned long long)id);
-    if (!touch(q, id, e))
-        return false;
-    for (size_t i = 0; i < m->recipient_count; i++) {
-        struct entry_recipient *r = &m->recipients[i];
-        if (r->state == QUEUE_RCPT_WAITING && r->next_ms > now_ms)
-            r->next_ms = now_ms;
-    }
-    return true;
-}
-
-static bool remove_message(struct queue *queue, uint64_t id, struct err *e)
-{
-    struct memory_queue *q = memory_of(queue);
-    if (find_message(q, id, e) == NULL || !touch(q, id, e))
-        return false;
-    drop(q, id);
-    return true;
-}
-
-static bool counts(struct queue *queue, struct queue_counts *c, struct err *e)
-{
-    (void)e;
-    struct memory_queue *q = memory_of(queue);
-    *c = (struct queue_counts){0};
-    for (size_t i = 0; i < q->count; i++) {
-        const struct entry *m = q->entries[i];
-        c->receiving += m->receiving ? 1 : 0;
-        c->messages += m->receiving ? 0 : 1;
-        c->claimed += m->owner != 0 ? 1 : 0;
-        c->held += m->held ? 1 : 0;
-        c->bytes += m->receiving ? 0 : m->size;
-    }
-    return true;
-}
-
-static bool check(struct queue *queue, struct buf *report, bool *sound, struct err *e)
-{
-    (void)queue;
-    *sound = true;
-    return buf_add_str(report, "ok") || queue_refuse_memory(e);
-}
-
 /* ---- readers, making one ---- */
 
 struct memory_reader {
@@ -623,7 +484,7 @@ static bool reader_chunk(struct queue_reader *reader, uint64_t id, uint32_t inde
 {
     struct memory_queue *q = ((struct memory_reader *)(void *)reader)->q;
     mutex_lock(q->mutex);
-    const struct entry *m = find(q, id);
+    const struct entry *m = memory_find(q, id);
     bool there = m != NULL && !m->receiving && index < m->chunk_count;
     bool ok = there && buf_add(out, blob_span(m->chunks[index]));
     mutex_unlock(q->mutex);
@@ -656,7 +517,7 @@ static void close_queue(struct queue *queue)
     for (size_t i = 0; i < q->undo_count; i++)
         entry_free(&q->undo[i].entry);
     while (q->count > 0)
-        drop(q, q->entries[q->count - 1]->id);
+        memory_drop(q, q->entries[q->count - 1]->id);
     free(q->undo);
     free(q->entries);
     mutex_free(&q->mutex);
@@ -669,6 +530,7 @@ bool queue_memory_new(const struct queue_options *options, struct queue **out, s
         .begin = begin,
         .commit = commit,
         .rollback = rollback,
+        .probe = probe,
         .accept = accept,
         .receive_open = receive_open,
         .receive_chunk = receive_chunk,
@@ -678,14 +540,14 @@ bool queue_memory_new(const struct queue_options *options, struct queue **out, s
         .finish = finish,
         .defer = defer,
         .next_due = next_due,
-        .list = list,
-        .show = show,
-        .hold = hold,
-        .release = release,
-        .retry = retry,
-        .remove = remove_message,
-        .counts = counts,
-        .check = check,
+        .list = memory_list,
+        .show = memory_show,
+        .hold = memory_hold,
+        .release = memory_release,
+        .retry = memory_retry,
+        .remove = memory_remove,
+        .counts = memory_counts,
+        .check = memory_check,
         .reader_open = reader_open,
         .close = close_queue,
     };

@@ -10,6 +10,8 @@ struct queue_ops {
     bool (*begin)(struct queue *q, struct err *e);
     bool (*commit)(struct queue *q, struct err *e);
     void (*rollback)(struct queue *q);
+    /* Writes something, so that this batch's commit tells whether the disk is back. */
+    void (*probe)(struct queue *q);
     bool (*accept)(struct queue *q, const struct queue_submission *submission, int64_t now_ms,
                    uint64_t *id, struct err *e);
     bool (*receive_open)(struct queue *q, uint64_t *receiving, struct err *e);

@@ -44,8 +44,9 @@ static const char *const sql_text[SQL_COUNT] = {
     [SQL_MESSAGE_REMOVE] = "DELETE FROM message WHERE id = ?1",
     [SQL_MESSAGE_GET] = "SELECT " MESSAGE_COLUMNS " FROM message WHERE id = ?1",
     [SQL_MESSAGE_FROM] = "SELECT " MESSAGE_COLUMNS " FROM message WHERE id > ?1 ORDER BY id",
-    [SQL_MESSAGE_DUE] = "SELECT " MESSAGE_COLUMNS " FROM message INDEXED BY message_due"
-                        " WHERE due >= ?1 AND due <= ?2 ORDER BY due, id",
+    /* From the index alone: a damaged row must not stand in the way of the others. */
+    [SQL_DUE_BY] = "SELECT id, due FROM message INDEXED BY message_due"
+                   " WHERE due >= ?1 AND due <= ?2 ORDER BY due, id",
     [SQL_DUE_FROM] = "SELECT id, due FROM message INDEXED BY message_due WHERE due >= ?1"
                      " ORDER BY due, id",
     [SQL_HELD_SET] = "UPDATE message SET held = ?2 WHERE id = ?1",
@@ -128,10 +129,14 @@ static bool begin(struct queue *queue, struct err *e)
     q->dirty = q->broken = q->room_known = false;
     q->counts_before = q->counts;
     q->reserved_before = q->reserved_id;
-    /* After a failure each batch writes, so that its commit tells whether the disk is back. */
-    if (queue->cannot_record)
-        meta_set(q, META_CLOCK, queue->last_ms, NULL);
     return true;
+}
+
+static void probe(struct queue *queue)
+{
+    struct sqlite_queue *q = sqlite_of(queue);
+    if (!q->broken)
+        meta_set(q, META_CLOCK, queue->last_ms, NULL);
 }
 
 static void undo(struct sqlite_queue *q)
@@ -152,11 +157,16 @@ static bool commit(struct queue *queue, struct err *e)
 {
     struct sqlite_queue *q = sqlite_of(queue);
     struct err cause = {0};
-    if (q->dirty && !q->broken)
+    if (!q->dirty && !q->broken) {
+        store_rollback(q->store);
+        claims_commit(&q->claims);
+        return true;
+    }
+    if (!q->broken)
         meta_set(q, META_CLOCK, queue->last_ms, NULL);
     if (!q->broken && store_commit(q->store, &cause)) {
         claims_commit(&q->claims);
-        queue->cannot_record = queue->cannot_record && !q->dirty;
+        queue->cannot_record = false;
         return true;
     }
     if (!q->broken)
@@ -451,6 +461,7 @@ static void close_queue(struct queue *queue)
 {
     struct sqlite_queue *q = sqlite_of(queue);
     claims_deinit(&q->claims);
+    claims_deinit(&q->kept);
     store_close(&q->store);
     free(q->scratch);
     free(q);
@@ -511,6 +522,7 @@ bool queue_sqlite_open(const struct queue_options *options, struct queue **out, 
         .begin = begin,
         .commit = commit,
         .rollback = rollback,
+        .probe = probe,
         .accept = accept,
         .receive_open = receive_open,
         .receive_chunk = receive_chunk,
@@ -534,7 +546,7 @@ bool queue_sqlite_open(const struct queue_options *options, struct queue **out, 
     const struct store_options store = {
         .path = options->path,
         .vfs = options->vfs,
-        .recovery = "stop the service and follow docs/administration.md, \"A damaged queue\"",
+        .recovery = "stop the service and follow docs/queue.md, \"A damaged queue\"",
         .exclusive = true,
         .busy_timeout_ms = BUSY_TIMEOUT_MS,
         .page_bytes = PAGE_BYTES,
@@ -555,6 +567,7 @@ bool queue_sqlite_open(const struct queue_options *options, struct queue **out, 
     };
     q->scan_due = INT64_MIN;
     claims_init(&q->claims);
+    claims_init(&q->kept);
     q->scratch = malloc(QUEUE_CHUNK_MAX);
     bool ok =
         q->scratch != NULL

@@ -95,7 +95,8 @@ bool sqlite_load(struct sqlite_queue *q, struct sqlite3_stmt *row, int64_t due_m
     if (step == STORE_FAILED)
         goto fail;
     bool claimed = claims_find(&q->claims, m->id) != NULL;
-    m->state = claimed ? QUEUE_CLAIMED : m->hold_wanted ? QUEUE_HELD : QUEUE_QUEUED;
+    bool held = m->hold_wanted || claims_find(&q->kept, m->id) != NULL;
+    m->state = claimed ? QUEUE_CLAIMED : held ? QUEUE_HELD : QUEUE_QUEUED;
     *out = m;
     return true;
 fail:
@@ -153,41 +154,68 @@ static bool add_claim(struct sqlite_queue *q, const struct queue_message *m, uin
     return true;
 }
 
-/* A message that cannot be read must not keep all others from being delivered: it stays, claimed by
- * nobody, until the next start. */
+/* A message that cannot be read must not keep all others from being delivered: it stays where it
+ * is, and nobody gets it until the next start. */
 static bool keep_back(struct sqlite_queue *q, uint64_t id, const struct err *cause, struct err *e)
 {
-    struct queue_message m = {.id = id};
     log_event(LOG_ERROR, "queue.message.unreadable", LOG_U("id", id), LOG_S("cause", cause->text));
-    return add_claim(q, &m, 0, INT64_MAX, 0, e);
+    struct claim *c = claim_new(0);
+    if (c == NULL)
+        return queue_refuse_memory(e);
+    c->id = id;
+    if (!claims_add(&q->kept, c)) {
+        free(c);
+        return queue_refuse_memory(e);
+    }
+    claims_commit(&q->kept); /* no batch takes it back */
+    return true;
+}
+
+static bool is_taken(const struct sqlite_queue *q, uint64_t id)
+{
+    return claims_find(&q->claims, id) != NULL || claims_find(&q->kept, id) != NULL;
+}
+
+/* Its row, its due recipients, and its body when it is small. ERR_PERM: it cannot be read. */
+static bool read_due(struct sqlite_queue *q, uint64_t id, int64_t now_ms,
+                     struct queue_message **out, uint64_t *waiting, struct err *e)
+{
+    struct sqlite3_stmt *row = q->sql[SQL_MESSAGE_GET];
+    store_bind_i64(row, 1, (int64_t)id);
+    enum store_step step = store_step(q->store, row, e);
+    if (step == STORE_FAILED)
+        return false;
+    if (step == STORE_DONE)
+        return err_set(e, ERR_PERM, "message %llu: due, but not there", (unsigned long long)id);
+    bool ok = sqlite_load(q, row, now_ms, out, waiting, e);
+    store_reset(row);
+    if (!ok)
+        return false;
+    struct queue_message *m = *out;
+    if (m->recipient_count == 0)
+        return err_set(e, ERR_PERM, "message %llu: due, but none of its recipients is",
+                       (unsigned long long)id);
+    if (m->size > QUEUE_INLINE_MAX)
+        return true;
+    m->has_body = true;
+    return sqlite_load_body(q, m, QUEUE_INLINE_MAX, e);
 }
 
 /* *out is NULL, and it is no failure, where the message had to be kept back. */
-static bool claim_row(struct sqlite_queue *q, struct sqlite3_stmt *row, uint64_t owner,
-                      int64_t lease_until_ms, int64_t now_ms, struct queue_message **out,
-                      struct err *e)
+static bool claim_one(struct sqlite_queue *q, uint64_t id, uint64_t owner, int64_t lease_until_ms,
+                      int64_t now_ms, struct queue_message **out, struct err *e)
 {
     struct err cause = {0};
-    uint64_t id = (uint64_t)store_column_i64(row, MESSAGE_ID), waiting = 0;
-    struct queue_message *m = NULL;
-    bool ok = sqlite_load(q, row, now_ms, &m, &waiting, &cause);
-    if (ok && m->recipient_count == 0)
-        ok = err_set(&cause, ERR_PERM, "message %llu: due, but none of its recipients is",
-                     (unsigned long long)id);
-    if (ok && m->size <= QUEUE_INLINE_MAX) {
-        ok = sqlite_load_body(q, m, QUEUE_INLINE_MAX, &cause);
-        m->has_body = ok;
-    }
-    if (ok) {
-        ok = add_claim(q, m, owner, lease_until_ms, waiting, e);
-        m->state = QUEUE_CLAIMED;
-        *out = ok ? m : NULL;
-        if (!ok)
-            queue_message_free(&m);
-        return ok;
-    }
-    queue_message_free(&m);
+    uint64_t waiting = 0;
     *out = NULL;
+    if (read_due(q, id, now_ms, out, &waiting, &cause)) {
+        (*out)->state = QUEUE_CLAIMED;
+        if (add_claim(q, *out, owner, lease_until_ms, waiting, e))
+            return true;
+        queue_message_free(out);
+        return false;
+    }
+    queue_message_free(out);
     if (cause.class == ERR_PERM)
         return keep_back(q, id, &cause, e);
     if (e != NULL)
@@ -227,7 +255,7 @@ static bool free_expired(struct sqlite_queue *q, int64_t now_ms, struct err *e)
 {
     const struct claim *c = NULL;
     while ((c = claims_next(&q->claims, c)) != NULL) {
-        if (c->owner == 0 || c->lease_until_ms > now_ms)
+        if (c->lease_until_ms > now_ms)
             continue;
         if (!claims_reserve(&q->claims))
             return queue_refuse_memory(e);
@@ -254,16 +282,17 @@ bool sqlite_claim(struct queue *queue, uint64_t owner, int64_t lease_ms, int64_t
                   struct queue_message **out, size_t *count, struct err *e)
 {
     struct sqlite_queue *q = sqlite_of(queue);
-    struct sqlite3_stmt *due = q->sql[SQL_MESSAGE_DUE];
+    struct sqlite3_stmt *due = q->sql[SQL_DUE_BY];
     if (!sqlite_ready(q, e) || (queue->leases_expire && !free_expired(q, now_ms, e)))
         return false;
     store_bind_i64(due, 1, q->scan_due);
     store_bind_i64(due, 2, now_ms);
     enum store_step step = STORE_DONE;
     while (*count < max && (step = store_step(q->store, due, e)) == STORE_ROW) {
-        int64_t row_due = store_column_i64(due, MESSAGE_DUE);
-        if (claims_find(&q->claims, (uint64_t)store_column_i64(due, MESSAGE_ID)) == NULL) {
-            if (!claim_row(q, due, owner, now_ms + lease_ms, now_ms, &out[*count], e)) {
+        uint64_t id = (uint64_t)store_column_i64(due, DUE_ID);
+        int64_t at = store_column_i64(due, DUE_AT);
+        if (!is_taken(q, id)) {
+            if (!claim_one(q, id, owner, now_ms + lease_ms, now_ms, &out[*count], e)) {
                 store_reset(due);
                 give_up(q, out, count);
                 return false;
@@ -271,7 +300,7 @@ bool sqlite_claim(struct queue *queue, uint64_t owner, int64_t lease_ms, int64_t
             if (out[*count] != NULL)
                 ++*count;
         }
-        q->scan_due = row_due;
+        q->scan_due = at;
     }
     store_reset(due);
     if (step != STORE_FAILED)
@@ -290,9 +319,9 @@ bool sqlite_next_due(struct queue *queue, int64_t *due_ms, struct err *e)
     store_bind_i64(due, 1, q->scan_due);
     enum store_step step;
     while ((step = store_step(q->store, due, e)) == STORE_ROW) {
-        if (claims_find(&q->claims, (uint64_t)store_column_i64(due, 0)) != NULL)
+        if (is_taken(q, (uint64_t)store_column_i64(due, DUE_ID)))
             continue;
-        *due_ms = store_column_i64(due, 1);
+        *due_ms = store_column_i64(due, DUE_AT);
         break;
     }
     store_reset(due);

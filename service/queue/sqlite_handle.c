@@ -37,9 +37,14 @@ bool sqlite_list(struct queue *queue, const struct queue_filter *filter, struct 
     store_bind_i64(from, 1, (int64_t)(filter->after < INT64_MAX ? filter->after : INT64_MAX));
     enum store_step step = STORE_DONE;
     while (*count < filter->max && (step = store_step(q->store, from, e)) == STORE_ROW) {
+        struct err cause = {0};
         uint64_t waiting;
-        if (!sqlite_load(q, from, INT64_MAX, &out[*count], &waiting, e)) {
+        if (!sqlite_load(q, from, INT64_MAX, &out[*count], &waiting, &cause)) {
+            if (cause.class == ERR_PERM) /* damaged: the others are listed all the same */
+                continue;
             store_reset(from);
+            if (e != NULL)
+                *e = cause;
             return sqlite_read_failed(e);
         }
         if (state_wanted(filter->state, out[*count]) && text_wanted(filter->text, out[*count]))
@@ -212,13 +217,21 @@ bool sqlite_check(struct queue *queue, struct buf *report, bool *sound, struct e
     if (!sqlite_ready(q, e) || !store_check(q->store, report, sound, e))
         return false;
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
+        struct err cause = {0};
         int64_t found;
-        if (!check_count(q, i, &found, e))
+        bool ok = check_count(q, i, &found, &cause);
+        if (!ok && cause.class != ERR_PERM) {
+            if (e != NULL)
+                *e = cause;
             return false;
-        if (found == 0)
+        }
+        if (ok && found == 0)
             continue;
         *sound = false;
-        buf_addf(report, "\n%lld %s", (long long)found, checks[i].finding);
+        if (ok)
+            buf_addf(report, "\n%lld %s", (long long)found, checks[i].finding);
+        else
+            buf_addf(report, "\n%s: cannot tell", checks[i].finding);
     }
     return true;
 }

@@ -6,6 +6,9 @@
  * receiving: bodies under way. meta: the clock, and up to where ids are reserved.
  * Claims are not in the file at all (claims.h).
  *
+ * A transaction that met a damaged page cannot be committed (SQLite makes sure of that); so a batch
+ * that has written nothing is ended by a rollback, and looking never fails for that reason.
+ *
  * A write that fails inside a batch breaks the batch: SQLite may have rolled back already, and what
  * followed would then be committed alone. So every op looks at `broken` first (sqlite_ready), and
  * the commit of a broken batch rolls back. */
@@ -23,7 +26,7 @@ enum sql {
     SQL_MESSAGE_REMOVE,
     SQL_MESSAGE_GET,
     SQL_MESSAGE_FROM,
-    SQL_MESSAGE_DUE,
+    SQL_DUE_BY,
     SQL_DUE_FROM,
     SQL_HELD_SET,
     SQL_DUE_SET,
@@ -45,7 +48,7 @@ enum sql {
     SQL_COUNT,
 };
 
-/* Columns of SQL_MESSAGE_GET, _FROM and _DUE. */
+/* Columns of SQL_MESSAGE_GET and _FROM. */
 enum message_column {
     MESSAGE_ID,
     MESSAGE_ACCEPTED,
@@ -61,8 +64,10 @@ enum message_column {
     MESSAGE_ENVID,
     MESSAGE_HELO,
     MESSAGE_IDENTITY,
-    MESSAGE_DUE,
 };
+
+/* Columns of SQL_DUE_BY and _FROM. */
+enum due_column { DUE_ID, DUE_AT };
 
 enum { INDEX_BITS = 20 };
 
@@ -71,6 +76,7 @@ struct sqlite_queue {
     struct store *store;
     struct sqlite3_stmt *sql[SQL_COUNT];
     struct claims claims;
+    struct claims kept; /* messages that cannot be read: nobody gets them, whatever a batch does */
     struct queue_counts counts, counts_before;
     /* Every message due before this is claimed: where a claim begins to look. */
     int64_t scan_due;

@@ -313,7 +313,10 @@ bool store_room(struct store *s, uint64_t *bytes, struct err *e)
 bool store_check(struct store *s, struct buf *report, bool *sound, struct err *e)
 {
     sqlite3_stmt *statement = NULL;
+    struct err cause = {0};
     *sound = false;
+    if (e == NULL)
+        e = &cause;
     if (!store_prepare(s, "PRAGMA integrity_check(100)", &statement, e))
         return false;
     size_t rows = 0;
@@ -328,5 +331,8 @@ bool store_check(struct store *s, struct buf *report, bool *sound, struct err *e
     }
     sqlite3_finalize(statement);
     *sound = step == STORE_DONE && ok && rows == 1;
-    return step == STORE_DONE;
+    if (step == STORE_DONE || e->class != ERR_PERM)
+        return step == STORE_DONE;
+    buf_addf(report, "%s%s", rows > 0 ? "\n" : "", e->text); /* too damaged to be gone through */
+    return true;
 }
