@@ -3,17 +3,16 @@
 #include "support/test.h"
 
 #include "platform/files.h"
+#include "platform/random.h"
 
 void kit_folder(char *out, size_t size)
 {
     const char *base = getenv("TMPDIR");
-    static int number;
     struct err e = {0};
-    struct files_info info;
-    base = base == NULL ? "/tmp" : base;
-    do {
-        snprintf(out, size, "%s/postern-queue-%d-%p", base, number++, (void *)&number);
-    } while (files_stat(out, &info, &e) != FILES_ABSENT);
+    uint64_t name;
+    random_bytes(&name, sizeof name);
+    snprintf(out, size, "%s/postern-queue-%016llx", base == NULL ? "/tmp" : base,
+             (unsigned long long)name);
     assert_true(files_make_folder(out, 0700, &e));
 }
 
