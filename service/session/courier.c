@@ -200,8 +200,10 @@ static void claim_run(struct lane_job *job, void *context)
     struct claim_job *j = LIST_ENTRY(job, struct claim_job, job);
     j->now_ms = session_queue_now(j->courier->desk->env);
     j->ok = queue_claim(context, j->courier->owner, LEASE_MS, j->now_ms, j->max, j->messages,
-                        &j->count, &j->e) &&
-            queue_next_due(context, &j->due_ms, &j->e);
+                        &j->count, &j->e);
+    /* What was claimed is ours, whatever becomes of the second question: ask it again soon. */
+    if (j->ok && !queue_next_due(context, &j->due_ms, NULL))
+        j->due_ms = j->now_ms + RETRY_STORE_MS;
 }
 
 static void claim_done(struct lane_job *job)
