@@ -223,8 +223,6 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(place)], check=False)
 
 
-@pytest.mark.xfail(reason="on a very small disk the write-ahead log grows into the reserve: 452 is "
-                          "said and nothing is lost, but queue.reserve does not stay free")
 def test_a_full_queue_is_452_and_the_drained_one_takes_mail_again(make, record, small_disk,
                                                                  record_property):
     record.sink.stop()
