@@ -21,7 +21,7 @@ static struct {
     int file;
     char path[1024];
     atomic_ullong dropped;
-    bool journal;
+    atomic_bool journal;
 } sink = {.lock = PTHREAD_MUTEX_INITIALIZER, .file = -1};
 
 static void put(int fd, enum log_level level, bool journal, struct span line)
@@ -45,7 +45,7 @@ static void put(int fd, enum log_level level, bool journal, struct span line)
 static void write_stderr(void *context, enum log_level level, struct span line)
 {
     (void)context;
-    put(STDERR_FILENO, level, sink.journal, line);
+    put(STDERR_FILENO, level, atomic_load(&sink.journal), line);
 }
 
 static void write_file(void *context, enum log_level level, struct span line)
@@ -70,7 +70,7 @@ static bool stderr_is_journal(void)
 
 void log_sink_stderr(struct log_sink *out)
 {
-    sink.journal = stderr_is_journal();
+    atomic_store(&sink.journal, stderr_is_journal());
     *out = (struct log_sink){.write = write_stderr, .wall_ms = clock_wall_ms};
 }
 

@@ -5,23 +5,49 @@
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { LOG_VALUE_MAX = 512, LOG_LINE_MAX = 16 * 1024 };
+
+/* A sink that was once in force stays: a thread may still be writing through it. There are as many
+ * as there were different ones, which is one or two. */
+struct kept_sink {
+    struct log_sink sink;
+    struct kept_sink *older;
+};
 
 /* The run state of main: written before the threads start and on reload, read by all. */
 static struct {
     _Atomic(int) least;
     _Atomic(int) format;
-    struct log_sink sink;
+    _Atomic(struct kept_sink *) sink;
 } run = {.least = LOG_ERROR + 1};
 
 static const char *const level_names[] = {
     [LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error"};
 
+static bool same_sink(const struct log_sink *a, const struct log_sink *b)
+{
+    return a->write == b->write && a->wall_ms == b->wall_ms && a->context == b->context;
+}
+
+/* Without memory the sink that is in force stays in force. */
+static void keep(const struct log_sink *sink)
+{
+    struct kept_sink *now = atomic_load(&run.sink);
+    if (now != NULL && same_sink(&now->sink, sink))
+        return;
+    struct kept_sink *next = malloc(sizeof *next);
+    if (next == NULL)
+        return;
+    *next = (struct kept_sink){.sink = *sink, .older = now};
+    atomic_store(&run.sink, next);
+}
+
 void log_setup(enum log_level least, enum log_format format, const struct log_sink *sink)
 {
-    run.sink = *sink;
+    keep(sink);
     atomic_store(&run.format, (int)format);
     atomic_store(&run.least, (int)least);
 }
@@ -140,16 +166,18 @@ void log_format_line(enum log_format format, enum log_level level, const char *n
 
 void log_write(enum log_level level, const char *name, const struct log_field *fields, size_t n)
 {
-    if (!log_wants(level))
+    const struct kept_sink *kept = atomic_load(&run.sink);
+    if (!log_wants(level) || kept == NULL)
         return;
+    const struct log_sink *sink = &kept->sink;
     struct buf line;
     buf_init(&line, LOG_LINE_MAX);
     enum log_format format = (enum log_format)atomic_load(&run.format);
-    log_format_line(format, level, name, fields, n, run.sink.wall_ms(), &line);
+    log_format_line(format, level, name, fields, n, sink->wall_ms(), &line);
     if (line.failed) { /* too long for one line: say at least that it happened */
         buf_reset(&line);
-        log_format_line(format, level, name, NULL, 0, run.sink.wall_ms(), &line);
+        log_format_line(format, level, name, NULL, 0, sink->wall_ms(), &line);
     }
-    run.sink.write(run.sink.context, level, buf_span(&line));
+    sink->write(sink->context, level, buf_span(&line));
     buf_deinit(&line);
 }
