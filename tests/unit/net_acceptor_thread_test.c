@@ -73,6 +73,8 @@ static void each_client_and_all_together_have_their_limit(void **state)
     first_line(sixth, "EHLO early\r\n", line, sizeof line);
     assert_string_equal(line, "421 4.3.2 too many connections\r\n");
     (void)close(sixth);
+    /* Told after the 421 was sent. */
+    assert_true(wait_for_count(&server.refused, 2));
     assert_int_equal(atomic_load(&server.refused), 2);
     assert_int_equal(acceptor_connections(server.acceptor), 5);
 
