@@ -65,13 +65,13 @@ class Certificates:
     def _run(self, *arguments):
         subprocess.run(["openssl", *arguments], cwd=self.folder, check=True, capture_output=True)
 
-    def issue(self, name, subject, names):
+    def issue(self, name, subject, names, days=30):
         extensions = self.folder / f"{name}.ext"
         extensions.write_text(f"subjectAltName={names}\n")
         self._run("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
                   "-subj", f"/CN={subject}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
         self._run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-                  "-CAcreateserial", "-days", "30", "-extfile", f"{name}.ext",
+                  "-CAcreateserial", "-days", str(days), "-extfile", f"{name}.ext",
                   "-out", f"{name}.pem")
         return self.folder / f"{name}.pem", self.folder / f"{name}.key"
 
