@@ -386,8 +386,9 @@ struct courier *courier_open(struct session_desk *desk, struct err *e)
         .name = "reading", .threads = 1, .bound = 65536, .context = c, .thread_stop = reading_stop};
     c->timer = worker_timer_new(desk->worker, tick, c);
     c->growth = worker_timer_new(desk->worker, destinations_grow, c);
+    c->again = worker_timer_new(desk->worker, destinations_again, c);
     c->reading_lane = lane_open(&options, e);
-    if (c->timer == NULL || c->growth == NULL || c->reading_lane == NULL) {
+    if (c->timer == NULL || c->growth == NULL || c->again == NULL || c->reading_lane == NULL) {
         (void)err_wrap(e, "courier");
         courier_free(&c);
         return NULL;
@@ -417,6 +418,7 @@ void courier_abort(struct courier *c)
     c->drained = NULL;
     worker_timer_free(&c->timer);
     worker_timer_free(&c->growth);
+    worker_timer_free(&c->again);
     destinations_abort(c);
     lane_close(&c->reading_lane);
 }
@@ -429,6 +431,8 @@ void courier_free(struct courier **pointer)
     *pointer = NULL;
     worker_timer_free(&c->timer);
     worker_timer_free(&c->growth);
+    worker_timer_free(&c->again);
+    destinations_forget(c);
     lane_close(&c->reading_lane);
     struct list_node *n;
     while ((n = list_pop_front(&c->parcels)) != NULL) {

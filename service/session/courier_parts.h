@@ -23,6 +23,7 @@ struct courier {
     uint64_t owner; /* of the claims */
     struct worker_timer *timer;
     struct worker_timer *growth; /* what still waits after a moment gets another connection */
+    struct worker_timer *again;  /* next hops that could not be reached get another attempt */
     struct worker_item wake_item;
     atomic_bool woken;
     struct lane *reading_lane;
@@ -31,7 +32,7 @@ struct courier {
     size_t parcel_count, parcel_bytes;
     struct list destinations;
     size_t destination_count, connection_count;
-    bool claiming, claim_again, started, draining, growing;
+    bool claiming, claim_again, started, draining, growing, pausing;
     uint64_t full_since_ms; /* 0: there is room for parcels */
     struct courier_credentials *credentials;
     size_t credential_count;
@@ -83,6 +84,8 @@ struct destination {
     struct list outbound; /* of connections */
     size_t outbound_count, idle_count, opening_count;
     uint64_t pause_until_ms; /* no further connections before, while there are some */
+    bool unreached;          /* the last attempt failed: one connection at a time tries again ... */
+    uint64_t again_ms;       /* ... and not before; what arrives meanwhile waits for it */
 };
 
 /* courier.c */
@@ -116,12 +119,14 @@ void notices_free(struct notice_set **s);
 void destination_add(struct courier *c, struct delivery *d);
 void destination_pump(struct destination *d);
 void destinations_grow(void *courier);
+void destinations_again(void *courier); /* the pause after a failed attempt is over */
 struct delivery *destination_take(struct destination *d);
 void destination_put_back(struct destination *d, struct delivery *delivery);
 /* No connection could be had: what waits fails with this, unless others are open. */
 void destination_unreachable(struct destination *d, enum queue_outcome_kind kind, int code,
                              const char *status, const char *text);
 void destination_release(struct destination *d); /* frees it when nothing is left of it */
+void destinations_forget(struct courier *c);     /* those that only their failure was kept of */
 void destinations_quit_idle(struct courier *c);
 void destinations_abort(struct courier *c);
 /* Gives back the waiting deliveries of the fullest one, so that others get their turn. */

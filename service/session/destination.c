@@ -5,7 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GIVE_BACK_MS = 30 * 1000, GROWTH_MS = 500 };
+enum {
+    GIVE_BACK_MS = 30 * 1000,
+    GROWTH_MS = 500,
+    AGAIN_MS = 100, /* between attempts to reach a next hop that could not be reached */
+};
 
 static struct destination *find(struct courier *c, const char *key)
 {
@@ -55,6 +59,7 @@ struct delivery *destination_take(struct destination *d)
     if (n == NULL)
         return NULL;
     d->waiting_count--;
+    d->unreached = false; /* whoever takes one is connected and ready */
     return LIST_ENTRY(n, struct delivery, node);
 }
 
@@ -64,9 +69,19 @@ void destination_put_back(struct destination *d, struct delivery *delivery)
     d->waiting_count++;
 }
 
+/* A next hop that is down is asked now and then, not once for each message that arrives: all that
+ * has come until then shares the answer. Nothing is put off without an attempt of its own time. */
+static bool is_paused(const struct destination *d)
+{
+    return d->unreached && d->courier->again != NULL &&
+           (d->outbound_count > 0 || worker_now_ms(d->courier->desk->worker) < d->again_ms);
+}
+
 static bool may_open(const struct destination *d)
 {
     const struct courier *c = d->courier;
+    if (is_paused(d))
+        return false;
     const struct config_delivery *limits = &c->desk->policy->config->delivery;
     return d->outbound_count < limits->connections_per_destination &&
            c->connection_count < limits->connections &&
@@ -110,11 +125,44 @@ void destinations_grow(void *arg)
     }
 }
 
+static void pause_until(struct courier *c, uint64_t at_ms)
+{
+    if (c->pausing || c->again == NULL)
+        return;
+    c->pausing = true;
+    worker_timer_at(c->again, at_ms);
+}
+
+void destinations_again(void *arg)
+{
+    struct courier *c = arg;
+    uint64_t now = worker_now_ms(c->desk->worker), next_ms = UINT64_MAX;
+    c->pausing = false;
+    struct list_node *n = list_first(&c->destinations);
+    while (n != NULL) {
+        struct destination *d = LIST_ENTRY(n, struct destination, node);
+        n = list_next(&c->destinations, n);
+        if (!d->unreached)
+            continue;
+        if (d->again_ms > now) {
+            next_ms = d->again_ms < next_ms ? d->again_ms : next_ms;
+            continue;
+        }
+        destination_pump(d);
+        destination_release(d);
+    }
+    if (next_ms != UINT64_MAX)
+        pause_until(c, next_ms);
+}
+
 void destination_unreachable(struct destination *d, enum queue_outcome_kind kind, int code,
                              const char *status, const char *text)
 {
     if (d->outbound_count > d->opening_count) /* others are through: they will serve it */
         return;
+    d->unreached = true;
+    d->again_ms = worker_now_ms(d->courier->desk->worker) + AGAIN_MS;
+    pause_until(d->courier, d->again_ms);
     struct list waiting;
     list_init(&waiting);
     struct list_node *n;
@@ -128,11 +176,22 @@ void destination_unreachable(struct destination *d, enum queue_outcome_kind kind
 void destination_release(struct destination *d)
 {
     struct courier *c = d->courier;
-    if (d->waiting_count > 0 || d->outbound_count > 0)
-        return;
+    if (d->waiting_count > 0 || d->outbound_count > 0 || is_paused(d))
+        return; /* its timer comes back to it */
     list_remove(&d->node);
     c->destination_count--;
     free(d);
+}
+
+void destinations_forget(struct courier *c)
+{
+    struct list_node *n = list_first(&c->destinations);
+    while (n != NULL) {
+        struct destination *d = LIST_ENTRY(n, struct destination, node);
+        n = list_next(&c->destinations, n);
+        d->unreached = false;
+        destination_release(d);
+    }
 }
 
 void destinations_quit_idle(struct courier *c)

@@ -191,11 +191,8 @@ static void header_done(struct lane_job *job)
     record_notices(r);
 }
 
-/* A non-delivery that nobody is to be told of is kept where an administrator finds it. */
-static bool wants_badmail(const struct delivery *d, const struct queue_outcome *outcomes)
+static bool has_failed(const struct delivery *d, const struct queue_outcome *outcomes)
 {
-    if (d->parcel->message->envelope.sender.n > 0)
-        return false;
     for (size_t i = 0; i < d->count; i++)
         if (outcomes[i].kind == QUEUE_FAILED || outcomes[i].kind == QUEUE_EXPIRED)
             return true;
@@ -276,12 +273,14 @@ void delivery_settle(struct delivery *d)
         courier_parcel_done(p);
         return;
     }
-    struct queue_outcome *outcomes = calloc(d->count, sizeof *outcomes);
+    /* A non-delivery that nobody is to be told of is kept where an administrator finds it. */
+    bool returnable = p->message->envelope.sender.n > 0;
+    struct queue_outcome *outcomes = returnable ? NULL : calloc(d->count, sizeof *outcomes);
     if (outcomes != NULL) {
         int64_t now = session_queue_now(p->courier->desk->env);
         for (size_t i = 0; i < d->count; i++)
             outcomes[i] = outcome_of(d, i, now);
-        if (wants_badmail(d, outcomes)) {
+        if (has_failed(d, outcomes)) {
             free(outcomes);
             badmail_delivery(d, d->verdicts[0].text, record_start);
             return;
