@@ -1,6 +1,5 @@
 #include "auth/auth.h"
 
-#include "auth/backend_userdb.h"
 #include "auth/exchange.h"
 #include "auth/sasl_library.h"
 #include "base/log.h"
@@ -25,26 +24,60 @@ struct auth {
     unsigned available; /* mechanisms whose plug-ins are there */
 };
 
-static void drop_userdb(struct auth_userdb **u)
-{
-    if (*u == NULL || --(*u)->refs > 0) {
-        *u = NULL;
-        return;
-    }
-    (*u)->backend->ops->close((*u)->backend);
-    free(*u);
-    *u = NULL;
-}
-
 /* Under the lock, or before anybody else knows of the snapshot. */
 static void drop_snapshot(struct auth_snapshot **s)
 {
     if (*s != NULL && --(*s)->refs == 0) {
-        drop_userdb(&(*s)->userdb);
+        backend_set_close(&(*s)->backends);
         arena_deinit(&(*s)->arena);
         free(*s);
     }
     *s = NULL;
+}
+
+static uint32_t or_default(uint32_t value, uint32_t otherwise)
+{
+    return value == 0 ? otherwise : value;
+}
+
+static const char *copy(struct arena *m, const char *text)
+{
+    return arena_str(m, text == NULL ? "" : text);
+}
+
+/* NULL without memory. */
+static const char *const *copy_list(struct arena *m, const char *const *from, size_t n)
+{
+    const char **to = arena_alloc(m, (n + 1) * sizeof *to);
+    for (size_t i = 0; to != NULL && i < n; i++)
+        if ((to[i] = arena_str(m, from[i])) == NULL)
+            return NULL;
+    return to;
+}
+
+static bool copy_domain(struct arena *m, const struct auth_domain *from, struct auth_domain *to)
+{
+    *to = *from;
+    to->name = copy(m, from->name);
+    to->aliases = copy_list(m, from->aliases, from->alias_count);
+    to->allow = copy_list(m, from->allow, from->allow_count);
+    to->system.pam_service = copy(m, from->system.pam_service);
+    to->system.helper = copy(m, from->system.helper);
+    to->ldap.url = copy(m, from->ldap.url);
+    to->ldap.ca_file = copy(m, from->ldap.ca_file);
+    to->ldap.bind = copy(m, from->ldap.bind);
+    to->ldap.base = copy(m, from->ldap.base);
+    to->kerberos.realm = copy(m, from->kerberos.realm);
+    to->kerberos.service = copy(m, from->kerberos.service);
+    to->kerberos.keytab = copy(m, from->kerberos.keytab);
+    to->kerberos.kdcs = copy_list(m, from->kerberos.kdcs, from->kerberos.kdc_count);
+    to->deadline_ms = or_default(from->deadline_ms, AUTH_DEADLINE_DEFAULT_MS);
+    to->lockout_below = or_default(from->lockout_below, AUTH_LOCKOUT_BELOW_DEFAULT);
+    return to->name != NULL && to->aliases != NULL && to->allow != NULL &&
+           to->system.pam_service != NULL && to->system.helper != NULL && to->ldap.url != NULL &&
+           to->ldap.ca_file != NULL && to->ldap.bind != NULL && to->ldap.base != NULL &&
+           to->kerberos.realm != NULL && to->kerberos.service != NULL &&
+           to->kerberos.keytab != NULL && to->kerberos.kdcs != NULL;
 }
 
 static bool copy_domains(struct auth_snapshot *s, const struct auth_options *from, struct err *e)
@@ -54,26 +87,14 @@ static bool copy_domains(struct auth_snapshot *s, const struct auth_options *fro
     struct auth_domain *domains = arena_alloc(m, (n + 1) * sizeof *domains);
     bool ok = domains != NULL;
     for (size_t i = 0; ok && i < n; i++) {
-        const struct auth_domain *d = &from->domains[i];
-        const char **aliases = arena_alloc(m, (d->alias_count + 1) * sizeof *aliases);
-        domains[i] = (struct auth_domain){.name = arena_str(m, d->name),
-                                          .aliases = aliases,
-                                          .alias_count = d->alias_count,
-                                          .backend = d->backend};
-        ok = aliases != NULL && domains[i].name != NULL;
-        for (size_t k = 0; ok && k < d->alias_count; k++)
-            ok = (aliases[k] = arena_str(m, d->aliases[k])) != NULL;
-        if (ok && span_find(span_str(d->name), '\\') < strlen(d->name))
+        const char *name = from->domains[i].name;
+        if (span_find(span_str(name), '\\') < strlen(name))
             return err_set(e, ERR_PERM, "authentication.domains: %s: a name has no backslash",
-                           d->name);
+                           name);
+        ok = copy_domain(m, &from->domains[i], &domains[i]);
     }
     s->options.domains = domains;
     return ok || err_set(e, ERR_TEMP, "authentication: no memory");
-}
-
-static uint32_t or_default(uint32_t value, uint32_t otherwise)
-{
-    return value == 0 ? otherwise : value;
 }
 
 static bool copy_options(struct auth_snapshot *s, const struct auth_options *from, struct err *e)
@@ -82,13 +103,16 @@ static bool copy_options(struct auth_snapshot *s, const struct auth_options *fro
     struct auth_options *o = &s->options;
     *o = *from;
     o->hostname = arena_str(m, from->hostname == NULL ? "localhost" : from->hostname);
-    o->userdb_path = arena_str(m, from->userdb_path == NULL ? "" : from->userdb_path);
-    o->basic.default_domain =
-        arena_str(m, from->basic.default_domain == NULL ? "" : from->basic.default_domain);
+    o->userdb_path = copy(m, from->userdb_path);
+    o->basic.default_domain = copy(m, from->basic.default_domain);
+    o->machine_names = copy_list(m, from->machine_names, from->machine_name_count);
+    o->integrated.keytab = copy(m, from->integrated.keytab);
+    o->integrated.ntlm_auth = copy(m, from->integrated.ntlm_auth);
     o->scram.iterations = or_default(o->scram.iterations, AUTH_ITERATIONS_DEFAULT);
     o->cache_ttl_ms = or_default(o->cache_ttl_ms, AUTH_CACHE_TTL_DEFAULT_MS);
     o->cache_entries = or_default(o->cache_entries, AUTH_CACHE_ENTRIES_DEFAULT);
-    if (o->hostname == NULL || o->userdb_path == NULL || o->basic.default_domain == NULL)
+    if (o->hostname == NULL || o->userdb_path == NULL || o->basic.default_domain == NULL ||
+        o->machine_names == NULL || o->integrated.keytab == NULL || o->integrated.ntlm_auth == NULL)
         return err_set(e, ERR_TEMP, "authentication: no memory");
     if (o->scram.iterations < AUTH_ITERATIONS_LEAST)
         return err_set(e, ERR_PERM, "authentication.scram.iterations: %u is less than %d",
@@ -96,50 +120,6 @@ static bool copy_options(struct auth_snapshot *s, const struct auth_options *fro
     return copy_domains(s, from, e);
 }
 
-static bool wants_userdb(const struct auth_options *o)
-{
-    for (size_t i = 0; i < o->domain_count; i++)
-        if (o->domains[i].backend == AUTH_BACKEND_USERDB)
-            return true;
-    return false;
-}
-
-/* The file that is open already is kept open where nothing about it changes: so its cache lives on.
- */
-static bool open_userdb(struct auth_snapshot *s, const struct auth_snapshot *before, struct err *e)
-{
-    const struct auth_options *o = &s->options;
-    if (!wants_userdb(o))
-        return true;
-    if (before != NULL && before->userdb != NULL) {
-        const struct auth_options *was = &before->options;
-        if (strcmp(was->userdb_path, o->userdb_path) == 0 &&
-            was->scram.iterations == o->scram.iterations && was->cache_ttl_ms == o->cache_ttl_ms &&
-            was->cache_entries == o->cache_entries) {
-            s->userdb = before->userdb;
-            s->userdb->refs++;
-            return true;
-        }
-    }
-    struct backend_userdb_options options = {
-        .path = o->userdb_path,
-        .iterations = o->scram.iterations,
-        .cache_ttl_ms = o->cache_ttl_ms,
-        .cache_entries = o->cache_entries,
-    };
-    struct auth_userdb *u = calloc(1, sizeof *u);
-    if (u == NULL)
-        return err_set(e, ERR_TEMP, "authentication: no memory");
-    if (!backend_userdb_open(&options, &u->backend, e)) {
-        free(u);
-        return false;
-    }
-    u->refs = 1;
-    s->userdb = u;
-    return true;
-}
-
-/* Under the lock where `before` is given. */
 static bool make_snapshot(const struct auth_options *options, const struct auth_snapshot *before,
                           unsigned available, struct auth_snapshot **out, struct err *e)
 {
@@ -148,7 +128,9 @@ static bool make_snapshot(const struct auth_options *options, const struct auth_
         return err_set(e, ERR_TEMP, "authentication: no memory");
     s->refs = 1;
     arena_init(&s->arena, OPTIONS_BYTES_MAX);
-    if (!copy_options(s, options, e) || !open_userdb(s, before, e)) {
+    if (!copy_options(s, options, e) ||
+        !backend_set_open(&s->options, before == NULL ? NULL : &before->backends,
+                          before == NULL ? NULL : &before->options, &s->backends, e)) {
         drop_snapshot(&s);
         return false;
     }
@@ -170,7 +152,7 @@ bool auth_open(const struct auth_options *options, struct auth **out, struct err
     random_bytes(key, sizeof key);
     random_bytes(a->fingerprint_key, sizeof a->fingerprint_key);
     a->available = sasl_library_mechanisms();
-    unsigned missing = AUTH_MECHANISMS_ALL & ~a->available;
+    unsigned missing = (AUTH_MECHANISMS_BASIC | AUTH_MECHANISMS_SCRAM) & ~a->available;
     if (missing != 0)
         log_event(LOG_WARN, "auth.mechanism.missing", LOG_U("bits", missing),
                   LOG_S("hint", "install the plug-ins of libsasl2 (libsasl2-modules)"));
@@ -187,18 +169,20 @@ bool auth_open(const struct auth_options *options, struct auth **out, struct err
     return true;
 }
 
+/* What is opened proves itself, which may take a while: not under the lock. */
 bool auth_reload(struct auth *a, const struct auth_options *options, struct err *e)
 {
-    struct auth_snapshot *next = NULL;
-    mutex_lock(a->lock);
-    bool ok = make_snapshot(options, a->current, a->available, &next, e);
+    struct auth_snapshot *held = auth_hold(a), *next = NULL;
+    bool ok = make_snapshot(options, held, a->available, &next, e);
     if (ok) {
+        mutex_lock(a->lock);
         struct auth_snapshot *before = a->current;
         a->current = next;
         throttle_set_options(a->throttle, &options->throttle);
         drop_snapshot(&before);
+        mutex_unlock(a->lock);
     }
-    mutex_unlock(a->lock);
+    auth_release(a, held);
     return ok;
 }
 
@@ -243,28 +227,39 @@ void auth_release(struct auth *a, struct auth_snapshot *s)
     release(a);
 }
 
-struct auth_backend *auth_snapshot_backend(const struct auth_snapshot *s, size_t domain)
+static bool any_ready(const struct backend_set *set)
 {
-    switch (s->options.domains[domain].backend) {
-    case AUTH_BACKEND_USERDB: return s->userdb->backend;
-    case AUTH_BACKEND_SYSTEM:
-    case AUTH_BACKEND_LDAP:
-    case AUTH_BACKEND_KERBEROS: break;
-    }
-    return NULL;
+    for (size_t i = 0; i < set->count; i++)
+        if (set->entries[i]->ready)
+            return true;
+    return false;
 }
 
 unsigned auth_snapshot_mechanisms(const struct auth_snapshot *s, const struct auth_channel *channel)
 {
     const struct auth_options *o = &s->options;
-    unsigned bits = 0;
-    if (o->basic.enabled && o->domain_count > 0 && (channel->tls || !o->basic.require_tls))
-        bits |= AUTH_PLAIN | AUTH_LOGIN;
-    if (s->userdb != NULL && (channel->tls || !o->scram.require_tls))
+    bool userdb = s->backends.userdb != NULL;
+    unsigned bits = s->integrated_ready;
+    if (o->basic.enabled && any_ready(&s->backends) && (channel->tls || !o->basic.require_tls))
+        bits |= AUTH_MECHANISMS_BASIC;
+    if (userdb && (channel->tls || !o->scram.require_tls))
         bits |= AUTH_SCRAM_SHA_256;
-    if (s->userdb != NULL && channel->tls && channel->channel_binding)
+    if (userdb && channel->tls && channel->channel_binding)
         bits |= AUTH_SCRAM_SHA_256_PLUS;
     return bits & o->mechanisms & channel->mechanisms;
+}
+
+void auth_report(struct auth *a,
+                 void (*report)(void *context, const struct auth_readiness *readiness),
+                 void *context)
+{
+    mutex_lock(a->lock);
+    const struct backend_set *set = &a->current->backends;
+    for (size_t i = 0; i < set->count; i++) {
+        const struct backend_entry *x = set->entries[i];
+        report(context, &(struct auth_readiness){x->label, x->ready, x->reason, x->cure});
+    }
+    mutex_unlock(a->lock);
 }
 
 unsigned auth_mechanisms_for(struct auth *a, const struct auth_channel *channel)

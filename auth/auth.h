@@ -19,11 +19,17 @@
 enum auth_mechanism {
     AUTH_SCRAM_SHA_256_PLUS = 1 << 0,
     AUTH_SCRAM_SHA_256 = 1 << 1,
-    AUTH_PLAIN = 1 << 2,
-    AUTH_LOGIN = 1 << 3,
+    AUTH_GSSAPI = 1 << 2,     /* RFC 4752; SPNEGO and raw NTLM tokens too, as .NET sends them */
+    AUTH_GSS_SPNEGO = 1 << 3, /* RFC 4178 */
+    AUTH_NTLM = 1 << 4,       /* MS-SMTPNTLM */
+    AUTH_PLAIN = 1 << 5,
+    AUTH_LOGIN = 1 << 6,
 };
+#define AUTH_MECHANISMS_SCRAM ((unsigned)(AUTH_SCRAM_SHA_256_PLUS | AUTH_SCRAM_SHA_256))
+#define AUTH_MECHANISMS_INTEGRATED ((unsigned)(AUTH_GSSAPI | AUTH_GSS_SPNEGO | AUTH_NTLM))
+#define AUTH_MECHANISMS_BASIC ((unsigned)(AUTH_PLAIN | AUTH_LOGIN))
 #define AUTH_MECHANISMS_ALL                                                                        \
-    ((unsigned)(AUTH_SCRAM_SHA_256_PLUS | AUTH_SCRAM_SHA_256 | AUTH_PLAIN | AUTH_LOGIN))
+    (AUTH_MECHANISMS_SCRAM | AUTH_MECHANISMS_INTEGRATED | AUTH_MECHANISMS_BASIC)
 
 enum { AUTH_MECHANISMS_TEXT_MAX = 128 };
 
@@ -32,7 +38,7 @@ const char *auth_mechanism_name(enum auth_mechanism mechanism);
 unsigned
 auth_mechanisms_parse(struct span list); /* names between spaces; unknown ones are skipped */
 
-/* What keeps the accounts of a domain. A kind that this build does not have answers
+/* What keeps the accounts of a domain. A kind that this build or system does not have answers
  * AUTH_UNAVAILABLE for its accounts. */
 enum auth_backend_kind {
     AUTH_BACKEND_USERDB,   /* users.db; all domains of this kind share the one file */
@@ -46,11 +52,39 @@ struct auth_domain {
     const char *const *aliases;
     size_t alias_count;
     enum auth_backend_kind backend;
+    /* Who of its accounts may authenticate: accounts and groups of that domain, as DOMAIN\\name;
+     * none: all. */
+    const char *const *allow;
+    size_t allow_count;
+    struct {
+        const char *pam_service; /* "postern" */
+        const char *helper;      /* the helper's socket; "" = one that we start ourselves */
+    } system;
+    struct {
+        const char *url; /* ldaps://host[:port] or ldap://host (with StartTLS), more by spaces */
+        const char *ca_file; /* "" = the system's authorities */
+        const char *bind;    /* the name to bind as; {user} stands for the account */
+        const char *base;    /* where groups are looked up; "" = the directory's own root */
+    } ldap;
+    struct {
+        const char *realm;       /* "" = the domain's name in upper case */
+        const char *service;     /* of our principal, service/host@REALM: "smtp" */
+        const char *keytab;      /* "" = the system's (KRB5_KTNAME, else /etc/krb5.keytab) */
+        const char *const *kdcs; /* host[:port]; none: as krb5.conf or DNS say */
+        size_t kdc_count;
+    } kerberos;
+    uint32_t deadline_ms; /* of one check; 0 = AUTH_DEADLINE_DEFAULT_MS */
+    /* Wrong passwords in a row (forgotten like the throttle's) after which an account of a domain
+     * is not asked about any more until some are forgotten, so that we never lock it there; keep it
+     * below the domain's own threshold. 0 = AUTH_LOCKOUT_BELOW_DEFAULT. Not for userdb. */
+    uint32_t lockout_below;
 };
 
 enum {
     AUTH_ITERATIONS_LEAST = 100000,
     AUTH_ITERATIONS_DEFAULT = 100000,
+    AUTH_DEADLINE_DEFAULT_MS = 5000,
+    AUTH_LOCKOUT_BELOW_DEFAULT = 4,
     AUTH_CACHE_TTL_DEFAULT_MS = 120000,
     AUTH_CACHE_ENTRIES_DEFAULT = 1024,
 };
@@ -59,6 +93,10 @@ struct auth_options {
     const char *hostname;              /* libsasl2's serverFQDN */
     const struct auth_domain *domains; /* in order; the first match wins */
     size_t domain_count;
+    /* What this machine is called: NetBIOS name, host name, full name; "." needs no mention. Each
+     * of them names the domain that has one of them (or ".") for its name or alias. */
+    const char *const *machine_names;
+    size_t machine_name_count;
     unsigned mechanisms; /* narrows the set; AUTH_MECHANISMS_ALL does not */
     struct {
         bool enabled;               /* PLAIN and LOGIN */
@@ -69,6 +107,11 @@ struct auth_options {
         bool require_tls;
         uint32_t iterations; /* of new verifiers and of the decoys; 0 = AUTH_ITERATIONS_DEFAULT */
     } scram;
+    struct {
+        bool enabled;
+        const char *keytab;    /* "" = the system's */
+        const char *ntlm_auth; /* the program with its arguments; "" = no NTLM */
+    } integrated;
     struct throttle_options throttle; /* all zero = the defaults of throttle.h */
     const char *userdb_path;          /* users.db; needed when a domain is of kind userdb */
     uint32_t cache_ttl_ms;            /* of a proved password; 0 = AUTH_CACHE_TTL_DEFAULT_MS */
@@ -95,6 +138,19 @@ struct auth_channel {
 /* What may be used there, as bits; 0 = do not offer AUTH. Only what works: nothing in clear unless
  * configured, -PLUS only with a channel binding, SCRAM only where a userdb is. */
 unsigned auth_mechanisms_for(struct auth *a, const struct auth_channel *channel);
+/* How an integrated mechanism or a backend proved itself when the options were taken (at start and
+ * on reload): what is not ready is not offered. */
+struct auth_readiness {
+    const char *what; /* "GSSAPI", or the domain's name with its backend: "CORP (ldap)" */
+    bool ready;
+    const char *reason; /* "" when ready */
+    const char *cure;   /* what the administrator can do; "" when ready */
+};
+/* Calls report for each of them, under a lock: report must not call back into auth. */
+void auth_report(struct auth *a,
+                 void (*report)(void *context, const struct auth_readiness *readiness),
+                 void *context);
+
 /* The same as the text behind "AUTH "; false when there is none. size: AUTH_MECHANISMS_TEXT_MAX. */
 bool auth_mechanisms(struct auth *a, const struct auth_channel *channel, char *out, size_t size);
 
@@ -145,6 +201,14 @@ bool auth_exchange_new(struct auth *a, const struct auth_peer *peer, struct span
 void auth_exchange_step(struct auth_exchange *x, bool has_input, struct span in,
                         struct auth_step *out);
 void auth_exchange_free(struct auth_exchange **x);
+
+/* Steps block, some for as long as a domain controller is silent. So that none holds up the others
+ * each backend that reaches out of the process has a lane: the session asks where the coming step
+ * belongs and sends it there. 0 is the lane of what only computes; the others are 1 to
+ * AUTH_LANES_MAX - 1, more backends than lanes share. Does not block, changes nothing; the same
+ * arguments as the step that follows. */
+enum { AUTH_LANES_MAX = 9 };
+unsigned auth_exchange_lane(const struct auth_exchange *x, bool has_input, struct span in);
 
 /* Equal for peers that share a guess counter and a lane share: the address, for IPv6 its /64. */
 uint64_t auth_share_key(const struct netaddr *client);

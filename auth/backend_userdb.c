@@ -1,5 +1,6 @@
 #include "auth/backend_userdb.h"
 
+#include "auth/auth.h"
 #include "auth/password_cache.h"
 #include "auth/scram.h"
 #include "auth/userdb.h"
@@ -58,8 +59,19 @@ static enum backend_result look(struct backend_userdb *b, const char *account,
     return result;
 }
 
+/* There are none here, so a demand for one cannot be met. */
+static enum backend_result no_groups(const struct backend_groups *groups,
+                                     char reason[BACKEND_REASON_MAX])
+{
+    if (groups == NULL || groups->count == 0)
+        return BACKEND_OK;
+    (void)snprintf(reason, BACKEND_REASON_MAX, "the user database has no groups");
+    return BACKEND_NOT_ALLOWED;
+}
+
 static enum backend_result verify(struct auth_backend *head, const char *account,
-                                  struct span password, char reason[BACKEND_REASON_MAX])
+                                  struct span password, const struct backend_groups *groups,
+                                  char reason[BACKEND_REASON_MAX])
 {
     struct backend_userdb *b = (struct backend_userdb *)head;
     struct scram_verifier v, derived;
@@ -70,7 +82,7 @@ static enum backend_result verify(struct auth_backend *head, const char *account
     if (result == BACKEND_OK &&
         password_cache_has(b->cache, account, password, version, clock_monotonic_ms())) {
         secret_wipe_bytes(&v, sizeof v);
-        return BACKEND_OK;
+        return no_groups(groups, reason);
     }
     /* From here on all go the same long way: right, wrong, disabled, unknown. */
     struct err e = {0};
@@ -97,7 +109,7 @@ static enum backend_result verify(struct auth_backend *head, const char *account
     }
     secret_wipe_bytes(&v, sizeof v);
     secret_wipe_bytes(&derived, sizeof derived);
-    return result;
+    return result == BACKEND_OK ? no_groups(groups, reason) : result;
 }
 
 static enum backend_result lookup_verifier(struct auth_backend *head, const char *account,
@@ -122,16 +134,17 @@ static const struct backend_ops ops = {
     .close = close_backend,
 };
 
-bool backend_userdb_open(const struct backend_userdb_options *options, struct auth_backend **out,
-                         struct err *e)
+bool backend_userdb_open(const struct auth_options *options, const struct auth_domain *domain,
+                         struct auth_backend **out, struct err *e)
 {
+    (void)domain;
     struct backend_userdb *b = calloc(1, sizeof *b);
     if (b == NULL)
         return err_set(e, ERR_TEMP, "user database: no memory");
     b->head.ops = &ops;
-    b->iterations = options->iterations;
+    b->iterations = options->scram.iterations;
     b->cache_ttl_ms = options->cache_ttl_ms;
-    if (!userdb_open(options->path, true, &b->db, e) ||
+    if (!userdb_open(options->userdb_path, true, &b->db, e) ||
         !password_cache_new(options->cache_entries, &b->cache, e)) {
         close_backend(&b->head);
         return false;

@@ -5,14 +5,6 @@
 #include "auth/backend.h"
 #include "base/err.h"
 
-struct backend_userdb_options {
-    const char *path;    /* made when absent */
-    uint32_t iterations; /* of decoys while there is no account */
-    uint32_t cache_ttl_ms;
-    uint32_t cache_entries;
-};
-
-bool backend_userdb_open(const struct backend_userdb_options *options, struct auth_backend **b,
-                         struct err *e);
+backend_open backend_userdb_open; /* users.db: options->userdb_path, made when absent */
 
 #endif

@@ -3,26 +3,18 @@
 #define POSTERN_AUTH_EXCHANGE_H
 
 #include "auth/auth.h"
-#include "auth/backend.h"
+#include "auth/backends.h"
 #include "auth/identity.h"
 #include "base/arena.h"
-
-/* users.db, opened once and shared by the snapshots that name the same path and settings. */
-struct auth_userdb {
-    struct auth_backend *backend;
-    unsigned refs;
-};
 
 /* One set of options with the backends that they name; immutable, counted under auth's lock. */
 struct auth_snapshot {
     struct arena arena; /* all strings of the options */
     struct auth_options options;
-    struct auth_userdb *userdb; /* NULL: no domain is of that kind */
+    struct backend_set backends;
+    unsigned integrated_ready; /* AUTH_* bits of the integrated mechanisms that proved themselves */
     unsigned refs;
 };
-
-/* NULL: this build has no such backend. */
-struct auth_backend *auth_snapshot_backend(const struct auth_snapshot *s, size_t domain);
 
 /* A reference to the snapshot in force, and to the auth itself. */
 struct auth_snapshot *auth_hold(struct auth *a);

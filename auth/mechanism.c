@@ -8,6 +8,9 @@ static const struct {
 } mechanisms[] = {
     {AUTH_SCRAM_SHA_256_PLUS, "SCRAM-SHA-256-PLUS"},
     {AUTH_SCRAM_SHA_256, "SCRAM-SHA-256"},
+    {AUTH_GSSAPI, "GSSAPI"},
+    {AUTH_GSS_SPNEGO, "GSS-SPNEGO"},
+    {AUTH_NTLM, "NTLM"},
     {AUTH_PLAIN, "PLAIN"},
     {AUTH_LOGIN, "LOGIN"},
 };

@@ -42,9 +42,12 @@ bool process_become(const char *user, struct err *e)
     struct passwd entry, *found = NULL;
     char memory[4096];
     int code = getpwnam_r(user, &entry, memory, sizeof memory, &found);
+    /* getpwnam(3): a name service that is configured and not there says "not found" with any of
+     * these. */
+    bool unknown = code == 0 || code == ENOENT || code == ESRCH || code == EBADF || code == EPERM;
     if (found == NULL)
-        return err_set(e, code == 0 ? ERR_PERM : ERR_TEMP, "user %s: %s", user,
-                       code == 0 ? "there is no such user" : strerror(code));
+        return err_set(e, unknown ? ERR_PERM : ERR_TEMP, "user %s: %s", user,
+                       unknown ? "there is no such user" : strerror(code));
     if (geteuid() == entry.pw_uid && getuid() == entry.pw_uid)
         return true;
     if (geteuid() != 0)

@@ -20,6 +20,8 @@
 enum {
     AUTH_LANE_BOUND = 256,
     AUTH_LANE_SHARE = 8, /* of one peer: others get their turn */
+    AUTH_OUTSIDE_THREADS = 8,
+    AUTH_OUTSIDE_SHARE = 64, /* cheap for us: one application server may log in many at once */
     FILE_LANE_THREADS = 4,
     FILE_LANE_BOUND = 65536,
 };
@@ -207,18 +209,39 @@ static bool open_queue(struct run *r, struct err *e)
     return true;
 }
 
+/* [0] computes, so a thread a core is right; each of the others waits for a backend outside, so
+ * that one that is silent holds up nobody else. At least one of those, for what a reload may bring.
+ */
+static bool open_auth_lanes(struct run *r, struct err *e)
+{
+    const struct auth_options *o = &r->policy->auth;
+    size_t outside = o->integrated.enabled ? 1 : 0;
+    for (size_t i = 0; i < o->domain_count; i++)
+        outside += o->domains[i].backend == AUTH_BACKEND_USERDB ? 0 : 1;
+    size_t want = 1 + (outside == 0 ? 1 : outside);
+    want = want > AUTH_LANES_MAX ? AUTH_LANES_MAX : want;
+    for (size_t i = 0; i < want; i++) {
+        const struct lane_options options = {.name = i == 0 ? "auth" : "auth-outside",
+                                             .threads = i > 0                 ? AUTH_OUTSIDE_THREADS
+                                                        : process_cores() < 2 ? 2
+                                                                              : process_cores(),
+                                             .bound = AUTH_LANE_BOUND,
+                                             .share_max =
+                                                 i == 0 ? AUTH_LANE_SHARE : AUTH_OUTSIDE_SHARE};
+        r->env.auth_lanes[i] = lane_open(&options, e);
+        if (r->env.auth_lanes[i] == NULL)
+            return false;
+        r->env.auth_lane_count++;
+    }
+    return true;
+}
+
 static bool open_lanes(struct run *r, struct err *e)
 {
-    const struct lane_options auth = {.name = "auth",
-                                      .threads = process_cores() < 2 ? 2 : process_cores(),
-                                      .bound = AUTH_LANE_BOUND,
-                                      .share_max = AUTH_LANE_SHARE};
     const struct lane_options files = {
         .name = "files", .threads = FILE_LANE_THREADS, .bound = FILE_LANE_BOUND};
     r->env.store_lane = session_store_lane_open(r->env.queue, e);
-    if (r->env.store_lane != NULL)
-        r->env.auth_lane = lane_open(&auth, e);
-    if (r->env.auth_lane != NULL)
+    if (r->env.store_lane != NULL && open_auth_lanes(r, e))
         r->env.file_lane = lane_open(&files, e);
     return r->env.file_lane != NULL;
 }

@@ -145,7 +145,8 @@ void run_tear_down(struct run *r)
     for (size_t i = 0; i < r->desk_count; i++)
         call_on(r, &r->desks[i], cut_sessions);
     call_on(r, &r->courier, cut_deliveries);
-    lane_close(&r->env.auth_lane);
+    for (size_t i = 0; i < r->env.auth_lane_count; i++)
+        lane_close(&r->env.auth_lanes[i]);
     lane_close(&r->env.file_lane);
     lane_close(&r->env.store_lane);
     for (size_t i = 0; i < r->desk_count; i++)

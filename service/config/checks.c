@@ -100,6 +100,9 @@ static bool complete_accounts(struct binder *b, struct config *c)
         return false;
     *item = (struct config_auth_domain){.name = "users",
                                         .backend = CONFIG_USERDB,
+                                        .pam_service = "",
+                                        .helper = "",
+                                        .base = "",
                                         .url = "",
                                         .ca_file = "",
                                         .bind = "",

@@ -90,6 +90,7 @@ struct config_listener {
     enum config_listener_tls tls;
     enum config_tristate anonymous;
     enum config_bare_lf bare_lf;
+    struct config_list mechanisms; /* none: as authentication.mechanisms and integrated say */
 };
 
 struct config_certificate {
@@ -112,8 +113,12 @@ struct config_auth_domain {
     const char *name;
     struct config_list aliases;
     enum config_backend backend;
-    const char *url, *ca_file, *bind;     /* ldap */
-    const char *realm, *service, *keytab; /* kerberos */
+    struct config_list allow;                /* accounts and groups; none: all */
+    const char *pam_service, *helper;        /* system */
+    const char *url, *ca_file, *bind, *base; /* ldap */
+    const char *realm, *service, *keytab;    /* kerberos */
+    struct config_list kdc;
+    uint64_t deadline_ms, lockout_below; /* all but userdb */
 };
 
 /* auth/throttle.h says how they work together. */

@@ -7,6 +7,8 @@ static const char *const words_bare_lf[] = {"reject", "normalise", NULL};
 static const char *const words_version[] = {"1.0", "1.1", "1.2", "1.3", NULL};
 static const char *const words_mechanisms[] = {"PLAIN", "LOGIN", "SCRAM-SHA-256",
                                                "SCRAM-SHA-256-PLUS", NULL};
+static const char *const words_all_mechanisms[] = {
+    "PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "GSSAPI", "GSS-SPNEGO", "NTLM", NULL};
 static const char *const words_integrated[] = {"GSSAPI", "GSS-SPNEGO", "NTLM", NULL};
 static const char *const words_backend[] = {"userdb", "system", "ldap", "kerberos", NULL};
 static const char *const words_grant[] = {"all-except", "only", NULL};
@@ -69,6 +71,8 @@ OPTION("listeners[].tls", WORD, AT_LISTENER(tls), .words = words_listener_tls, .
 OPTION("listeners[].anonymous", TRISTATE, AT_LISTENER(anonymous),
     .help = "Whether MAIL is taken without authentication on this listener. Left out: as "
             "authentication.anonymous says."),
+OPTION("listeners[].mechanisms", WORDS, AT_LISTENER(mechanisms), .words = words_all_mechanisms,
+    .value = "", .help = "Narrows the mechanisms that are offered on this listener. Left out: all."),
 OPTION("listeners[].bare_lf", WORD, AT_LISTENER(bare_lf), .words = words_bare_lf, .value = "reject",
     .help = "Lines that end in LF alone: reject, or normalise for old devices (taken, written as "
             "CRLF). A message ends with CRLF.CRLF alone, always."),
@@ -115,16 +119,17 @@ OPTION("authentication.basic.require_tls", BOOL, AT(authentication.basic.require
 OPTION("authentication.basic.default_domain", TEXT, AT(authentication.basic.default_domain),
     .value = "", .help = "The domain (of authentication.domains) of a bare user name. Empty: the first.",
     .iis = "Default domain"),
-SECTION("authentication.integrated", .flags = SCHEMA_LATER,
-    .help = "Kerberos, SPNEGO and NTLM.", .iis = "Integrated Windows Authentication"),
+SECTION("authentication.integrated",
+    .help = "Kerberos, SPNEGO and NTLM: the client proves who it is without sending a password.", .iis = "Integrated Windows Authentication"),
 OPTION("authentication.integrated.enabled", BOOL, AT(authentication.integrated.enabled),
-    .value = "false", .help = "Offer them."),
+    .value = "false", .help = "Offer those that prove themselves at start and on reload.",
+    .iis = "Integrated Windows Authentication"),
 OPTION("authentication.integrated.mechanisms", WORDS, AT(authentication.integrated.mechanisms),
     .words = words_integrated, .value = "GSSAPI, GSS-SPNEGO, NTLM", .help = "Which of them."),
 OPTION("authentication.integrated.keytab", TEXT, AT(authentication.integrated.keytab), .value = "",
-    .help = "Keytab file. Empty: the system's."),
+    .help = "Keytab file with the keys of smtp/HOST and SMTPSVC/HOST. Empty: the system's."),
 OPTION("authentication.integrated.ntlm_auth", TEXT, AT(authentication.integrated.ntlm_auth),
-    .value = "", .help = "The ntlm_auth program, with its arguments."),
+    .value = "", .help = "Samba's ntlm_auth program, with its arguments, for NTLM. Empty: no NTLM."),
 OPTION("authentication.domains", ITEMS, AT(authentication.domains),
     .item_size = sizeof(struct config_auth_domain),
     .help = "Where accounts come from. The first entry that has the domain the client gave is "
@@ -134,21 +139,40 @@ OPTION("authentication.domains[].name", TEXT, AT_ACCOUNTS(name), .flags = SCHEMA
 OPTION("authentication.domains[].aliases", LIST, AT_ACCOUNTS(aliases), .value = "",
     .help = "Further names for it."),
 OPTION("authentication.domains[].backend", WORD, AT_ACCOUNTS(backend), .words = words_backend,
-    .later_words = 1u << CONFIG_SYSTEM | 1u << CONFIG_LDAP | 1u << CONFIG_KERBEROS,
     .value = "userdb", .help = "Who knows the accounts: the embedded user database, this machine "
             "(and the domain it is joined to), an LDAP server, a Kerberos realm."),
-OPTION("authentication.domains[].url", TEXT, AT_ACCOUNTS(url), .flags = SCHEMA_LATER, .value = "",
-    .help = "ldap: ldaps://host or ldap://host."),
-OPTION("authentication.domains[].ca_file", TEXT, AT_ACCOUNTS(ca_file), .flags = SCHEMA_LATER,
+OPTION("authentication.domains[].allow", LIST, AT_ACCOUNTS(allow), .value = "",
+    .help = "Accounts and groups of this domain that may authenticate, as DOMAIN\\name. Left out: "
+            "all."),
+OPTION("authentication.domains[].deadline", DURATION, AT_ACCOUNTS(deadline_ms), .value = "5s",
+    RANGE(SECOND, 9 * SECOND),
+    .help = "all but userdb: how long one check may take; then the client gets 454."),
+OPTION("authentication.domains[].lockout_below", COUNT, AT_ACCOUNTS(lockout_below), .value = "4",
+    RANGE(1, 1000), .help = "all but userdb: after so many wrong passwords in a row an account is "
+            "not asked about for a while, so that it is never locked by us; keep it below the "
+            "domain's own threshold."),
+OPTION("authentication.domains[].pam_service", TEXT, AT_ACCOUNTS(pam_service), .value = "postern",
+    .help = "system: the PAM service, a file in /etc/pam.d."),
+OPTION("authentication.domains[].helper", TEXT, AT_ACCOUNTS(helper), .value = "",
+    .help = "system: the socket of the account helper. Empty: Postern starts one itself."),
+OPTION("authentication.domains[].url", TEXT, AT_ACCOUNTS(url), .value = "",
+    .help = "ldap: ldaps://host or ldap://host (with StartTLS); several, by spaces, are tried in "
+            "order."),
+OPTION("authentication.domains[].ca_file", TEXT, AT_ACCOUNTS(ca_file),
     .value = "", .help = "ldap: PEM file with the authorities to trust. Empty: the system's."),
-OPTION("authentication.domains[].bind", TEXT, AT_ACCOUNTS(bind), .flags = SCHEMA_LATER, .value = "",
+OPTION("authentication.domains[].bind", TEXT, AT_ACCOUNTS(bind), .value = "",
     .help = "ldap: the name to bind as; {user} stands for the user."),
-OPTION("authentication.domains[].realm", TEXT, AT_ACCOUNTS(realm), .flags = SCHEMA_LATER, .value = "",
-    .help = "kerberos: the realm."),
-OPTION("authentication.domains[].service", TEXT, AT_ACCOUNTS(service), .flags = SCHEMA_LATER,
+OPTION("authentication.domains[].base", TEXT, AT_ACCOUNTS(base), .value = "",
+    .help = "ldap: where accounts and groups are looked up, for `allow`. Empty: the directory's "
+            "default naming context."),
+OPTION("authentication.domains[].realm", TEXT, AT_ACCOUNTS(realm), .value = "",
+    .help = "kerberos: the realm. Empty: the domain's name in upper case."),
+OPTION("authentication.domains[].service", TEXT, AT_ACCOUNTS(service),
     .value = "smtp", .help = "kerberos: the service in our principal."),
-OPTION("authentication.domains[].keytab", TEXT, AT_ACCOUNTS(keytab), .flags = SCHEMA_LATER,
+OPTION("authentication.domains[].keytab", TEXT, AT_ACCOUNTS(keytab),
     .value = "", .help = "kerberos: keytab file. Empty: the system's."),
+OPTION("authentication.domains[].kdc", LIST, AT_ACCOUNTS(kdc), .value = "",
+    .help = "kerberos: host or host:port of the KDCs. Left out: as krb5.conf or DNS say."),
 SECTION("authentication.throttle", .help = "What guessing passwords costs, for each client address "
             "and each account."),
 OPTION("authentication.throttle.delay", DURATION, AT(authentication.throttle.delay_ms), .value = "1s",

@@ -49,6 +49,14 @@ static bool build_names(struct policy *p, const struct policy_machine *machine)
            p->ca_file != NULL;
 }
 
+static unsigned mechanism_bits(const struct config_list *names)
+{
+    unsigned bits = 0;
+    for (size_t i = 0; i < names->count; i++)
+        bits |= auth_mechanism_parse(span_str(names->items[i].text));
+    return bits;
+}
+
 static bool build_listeners(struct policy *p)
 {
     const struct config *c = p->config;
@@ -67,7 +75,9 @@ static bool build_listeners(struct policy *p)
             .starttls = starttls && c->tls.certificate[0] != '\0',
             .anonymous = from->anonymous == CONFIG_INHERIT ? c->authentication.anonymous
                                                            : from->anonymous == CONFIG_TRUE,
-            .normalise_bare_lf = from->bare_lf == CONFIG_BARE_LF_NORMALISE};
+            .normalise_bare_lf = from->bare_lf == CONFIG_BARE_LF_NORMALISE,
+            .mechanisms = from->mechanisms.count == 0 ? AUTH_MECHANISMS_ALL
+                                                      : mechanism_bits(&from->mechanisms)};
     }
     p->listeners = l;
     p->listener_count = c->listeners.count;
@@ -103,26 +113,51 @@ static bool build_tls(struct policy *p)
     return true;
 }
 
+/* The texts of a list; NULL without memory. */
+static const char *const *texts(struct policy *p, const struct config_list *list)
+{
+    const char **out = arena_alloc(&p->arena, (list->count + 1) * sizeof *out);
+    for (size_t i = 0; out != NULL && i < list->count; i++)
+        out[i] = list->items[i].text;
+    return out;
+}
+
+static const char *optional_path(struct policy *p, const char *path)
+{
+    return path[0] == '\0' ? path : path_of(p, path);
+}
+
 static bool build_accounts(struct policy *p)
 {
+    static const enum auth_backend_kind kinds[] = {
+        [CONFIG_USERDB] = AUTH_BACKEND_USERDB,
+        [CONFIG_SYSTEM] = AUTH_BACKEND_SYSTEM,
+        [CONFIG_LDAP] = AUTH_BACKEND_LDAP,
+        [CONFIG_KERBEROS] = AUTH_BACKEND_KERBEROS,
+    };
     const struct config_authentication *a = &p->config->authentication;
-    struct auth_domain *d = arena_alloc(&p->arena, a->domains.count * sizeof *d);
+    struct auth_domain *d = arena_alloc(&p->arena, (a->domains.count + 1) * sizeof *d);
     if (d == NULL)
         return false;
     for (size_t i = 0; i < a->domains.count; i++) {
         const struct config_auth_domain *from = &a->domains.items[i];
-        const char **aliases = arena_alloc(&p->arena, from->aliases.count * sizeof *aliases);
-        if (aliases == NULL)
-            return false;
-        for (size_t j = 0; j < from->aliases.count; j++)
-            aliases[j] = from->aliases.items[j].text;
-        static const enum auth_backend_kind kinds[] = {
-            [CONFIG_USERDB] = AUTH_BACKEND_USERDB,
-            [CONFIG_SYSTEM] = AUTH_BACKEND_SYSTEM,
-            [CONFIG_LDAP] = AUTH_BACKEND_LDAP,
-            [CONFIG_KERBEROS] = AUTH_BACKEND_KERBEROS,
+        d[i] = (struct auth_domain){
+            .name = from->name,
+            .aliases = texts(p, &from->aliases),
+            .alias_count = from->aliases.count,
+            .backend = kinds[from->backend],
+            .allow = texts(p, &from->allow),
+            .allow_count = from->allow.count,
+            .system = {from->pam_service, from->helper},
+            .ldap = {from->url, optional_path(p, from->ca_file), from->bind, from->base},
+            .kerberos = {from->realm, from->service, optional_path(p, from->keytab),
+                         texts(p, &from->kdc), from->kdc.count},
+            .deadline_ms = (uint32_t)from->deadline_ms,
+            .lockout_below = (uint32_t)from->lockout_below,
         };
-        d[i] = (struct auth_domain){from->name, aliases, from->aliases.count, kinds[from->backend]};
+        if (d[i].aliases == NULL || d[i].allow == NULL || d[i].ldap.ca_file == NULL ||
+            d[i].kerberos.keytab == NULL || d[i].kerberos.kdcs == NULL)
+            return false;
     }
     p->auth.domains = d;
     p->auth.domain_count = a->domains.count;
@@ -138,8 +173,14 @@ static bool build_auth(struct policy *p)
     uint64_t delay_max_ms = t->delay_max_ms > delay_ms ? t->delay_max_ms : delay_ms;
     uint64_t account_ms = t->account_delay_max_ms > 0 ? t->account_delay_max_ms : 1;
     struct auth_options *o = &p->auth;
-    for (size_t i = 0; i < a->mechanisms.count; i++)
-        o->mechanisms |= auth_mechanism_parse(span_str(a->mechanisms.items[i].text));
+    o->mechanisms = mechanism_bits(&a->mechanisms);
+    if (a->integrated.enabled)
+        o->mechanisms |= mechanism_bits(&a->integrated.mechanisms);
+    o->integrated.enabled = a->integrated.enabled;
+    o->integrated.keytab = optional_path(p, a->integrated.keytab);
+    o->integrated.ntlm_auth = a->integrated.ntlm_auth;
+    if (o->integrated.keytab == NULL)
+        return false;
     o->hostname = p->hostname;
     o->basic.enabled = a->basic.enabled;
     o->basic.require_tls = a->basic.require_tls;

@@ -121,9 +121,11 @@ unsigned policy_mechanisms(const struct policy *p, bool tls)
     bool userdb = false;
     for (size_t i = 0; i < a->domain_count; i++)
         userdb = userdb || a->domains[i].backend == AUTH_BACKEND_USERDB;
+    if (a->integrated.enabled)
+        possible |= AUTH_MECHANISMS_INTEGRATED;
     if (userdb && (tls || !a->scram.require_tls))
         possible |= (unsigned)AUTH_SCRAM_SHA_256 | (tls ? (unsigned)AUTH_SCRAM_SHA_256_PLUS : 0);
-    if (userdb && a->basic.enabled && (tls || !a->basic.require_tls))
+    if (a->domain_count > 0 && a->basic.enabled && (tls || !a->basic.require_tls))
         possible |= (unsigned)AUTH_PLAIN | (unsigned)AUTH_LOGIN;
     return wanted & possible;
 }

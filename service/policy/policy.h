@@ -27,6 +27,7 @@ struct policy_listener {
     bool starttls;  /* STARTTLS can be offered: optional or required, and a certificate is named */
     bool anonymous; /* MAIL without authentication is taken */
     bool normalise_bare_lf;
+    unsigned mechanisms; /* AUTH_* bits that may be offered here */
 };
 
 /* How to authenticate at a next hop: route's `credentials` is an index into policy.credentials. */

@@ -83,3 +83,10 @@ bool session_queue_id_parse(struct span text, uint64_t *id)
     *id = value;
     return value != 0;
 }
+
+struct lane *session_auth_lane(const struct session_env *env, unsigned lane)
+{
+    if (lane == 0 || env->auth_lane_count < 2)
+        return env->auth_lanes[0];
+    return env->auth_lanes[1 + (lane - 1) % (env->auth_lane_count - 1)];
+}

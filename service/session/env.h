@@ -29,9 +29,12 @@ struct session_env {
     struct queue *queue;
     struct queue_clock clock;
     struct lane *store_lane; /* one thread: every queue call; group commit */
-    struct lane *auth_lane;  /* what blocks in authentication */
-    struct lane *file_lane;  /* Drop, Badmail, Pickup */
-    struct auth *auth;       /* NULL: no accounts are configured */
+    /* What blocks in authentication: [0] computes, the others wait for somebody outside
+     * (auth_exchange_lane). At least two. */
+    struct lane *auth_lanes[AUTH_LANES_MAX];
+    size_t auth_lane_count;
+    struct lane *file_lane; /* Drop, Badmail, Pickup */
+    struct auth *auth;      /* NULL: no accounts are configured */
     struct refusals *refusals;
     struct acceptor *acceptor;
     struct courier *courier;
@@ -57,6 +60,9 @@ enum { SESSION_ID_MAX = 16 };
 
 /* A short name, unique across restarts: for sessions, messages in the making, refusals. */
 void session_id_make(struct session_env *env, char out[SESSION_ID_MAX]);
+
+/* The lane of auth_exchange_lane; where there are fewer, backends share. */
+struct lane *session_auth_lane(const struct session_env *env, unsigned lane);
 
 /* The queue's clock. */
 int64_t session_queue_now(const struct session_env *env);

@@ -39,8 +39,10 @@ void inbound_reply(struct inbound *s, uint32_t token, unsigned code, const char 
 static char *mechanisms(struct inbound *s, bool tls)
 {
     char text[AUTH_MECHANISMS_TEXT_MAX];
-    const struct auth_channel channel = {
-        .tls = tls, .channel_binding = tls && s->tls_binding, .mechanisms = AUTH_MECHANISMS_ALL};
+    const struct auth_channel channel = {.tls = tls,
+                                         .channel_binding = tls && s->tls_binding,
+                                         .mechanisms =
+                                             s->policy->listeners[s->listener].mechanisms};
     struct auth *auth = s->desk->env->auth;
     if (auth == NULL || !auth_mechanisms(auth, &channel, text, sizeof text))
         return NULL;

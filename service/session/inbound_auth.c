@@ -157,7 +157,8 @@ static void submit(struct inbound *s, bool has_input, struct span input)
                                .done = auth_done,
                                .home = s->desk->worker,
                                .share_key = auth_share_key(&s->peer.ip)};
-    if (lane_submit(s->desk->env->auth_lane, &j->job) == LANE_OK)
+    unsigned lane = auth_exchange_lane(j->exchange, has_input, input);
+    if (lane_submit(session_auth_lane(s->desk->env, lane), &j->job) == LANE_OK)
         return;
     s->auth_job = NULL;
     job_free(j);
@@ -171,7 +172,8 @@ void inbound_auth_begin(struct inbound *s, const struct smtp_server_event *event
     struct tls_binding binding = {0};
     struct auth_peer peer = {
         .client = s->peer.ip,
-        .channel = {.tls = conn_is_tls(s->conn), .mechanisms = AUTH_MECHANISMS_ALL}};
+        .channel = {.tls = conn_is_tls(s->conn),
+                    .mechanisms = s->policy->listeners[s->listener].mechanisms}};
     if (peer.channel.tls && conn_tls_binding(s->conn, &binding)) {
         peer.channel.channel_binding = true;
         peer.bindings[0] =

@@ -79,7 +79,7 @@ static void auth_submit(struct outbound *o, bool starting, struct span challenge
         j->job =
             (struct lane_job){.run = auth_run, .done = auth_done, .home = o->courier->desk->worker};
         if (buf_add(&j->challenge, challenge) &&
-            lane_submit(o->courier->desk->env->auth_lane, &j->job) == LANE_OK) {
+            lane_submit(session_auth_lane(o->courier->desk->env, 0), &j->job) == LANE_OK) {
             o->auth_job = j;
             return;
         }

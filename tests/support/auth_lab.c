@@ -25,9 +25,10 @@ void auth_lab_prepare(struct auth_lab *lab)
     strcpy(lab->folder, "/tmp/postern-auth-XXXXXX");
     assert_non_null(mkdtemp(lab->folder));
     (void)snprintf(lab->db_path, sizeof lab->db_path, "%s/users.db", lab->folder);
-    lab->domains[0] = (struct auth_domain){"users", aliases, 1, AUTH_BACKEND_USERDB};
-    lab->domains[1] = (struct auth_domain){".", NULL, 0, AUTH_BACKEND_SYSTEM};
-    lab->domains[2] = (struct auth_domain){"CORP", NULL, 0, AUTH_BACKEND_SYSTEM};
+    lab->domains[0] = (struct auth_domain){
+        .name = "users", .aliases = aliases, .alias_count = 1, .backend = AUTH_BACKEND_USERDB};
+    lab->domains[1] = (struct auth_domain){.name = ".", .backend = AUTH_BACKEND_SYSTEM};
+    lab->domains[2] = (struct auth_domain){.name = "CORP", .backend = AUTH_BACKEND_SYSTEM};
     lab->options = (struct auth_options){
         .hostname = "relay.example.net",
         .domains = lab->domains,

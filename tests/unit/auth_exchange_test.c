@@ -355,7 +355,8 @@ static void only_what_works_is_offered(void **state)
         {false, true, true, true, false, true, AUTH_MECHANISMS_ALL, "SCRAM-SHA-256"},
         {true, true, false, true, true, true, AUTH_MECHANISMS_ALL,
          "SCRAM-SHA-256-PLUS SCRAM-SHA-256"},
-        {true, true, true, true, true, false, AUTH_MECHANISMS_ALL, "PLAIN LOGIN"},
+        /* the system's accounts are not ready in this test, so nobody could prove anything */
+        {true, true, true, true, true, false, AUTH_MECHANISMS_ALL, ""},
         {true, true, false, true, true, false, AUTH_MECHANISMS_ALL, ""},
         {true, true, true, true, true, true, AUTH_LOGIN, "LOGIN"},
         {true, true, true, true, true, true, AUTH_SCRAM_SHA_256_PLUS, "SCRAM-SHA-256-PLUS"},
@@ -555,8 +556,6 @@ static void reloading_leaves_exchanges_their_options(void **state)
     char buffer[64];
     auth_lab_must(auth_exchange_new(lab->auth, &lab->peer, span_str("PLAIN"), &x, &e), &e);
     struct auth_options o = lab->options;
-    o.domains = lab->domains + 2;
-    o.domain_count = 1;
     o.mechanisms = AUTH_LOGIN;
     auth_lab_must(auth_reload(lab->auth, &o, &e), &e);
     struct auth_options bad = lab->options;

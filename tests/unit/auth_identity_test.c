@@ -4,9 +4,14 @@
 
 static const char *const corp_aliases[] = {"CORP2", "corp.local"};
 static const struct auth_domain house[] = {
-    {"users", NULL, 0, AUTH_BACKEND_USERDB}, {".", NULL, 0, AUTH_BACKEND_SYSTEM},
-    {"CORP", NULL, 0, AUTH_BACKEND_SYSTEM},  {"corp.example", corp_aliases, 2, AUTH_BACKEND_LDAP},
-    {"CORP2", NULL, 0, AUTH_BACKEND_SYSTEM}, /* never reached: the alias above is first */
+    {.name = "users", .backend = AUTH_BACKEND_USERDB},
+    {.name = ".", .backend = AUTH_BACKEND_SYSTEM},
+    {.name = "CORP", .backend = AUTH_BACKEND_SYSTEM},
+    {.name = "corp.example",
+     .aliases = corp_aliases,
+     .alias_count = 2,
+     .backend = AUTH_BACKEND_LDAP},
+    {.name = "CORP2", .backend = AUTH_BACKEND_SYSTEM}, /* never reached: the alias above is first */
 };
 enum { HOUSE = sizeof house / sizeof *house };
 
