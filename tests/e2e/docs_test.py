@@ -1,4 +1,6 @@
 """What README.md and docs/ say is true: examples, commands and their output, links, event names."""
+import importlib.machinery
+import importlib.util
 import json
 import pathlib
 import re
@@ -246,7 +248,7 @@ def test_every_option_of_the_pages_exists():
     for page in PAGES:
         text = page.read_text()
         for command, rest in re.findall(r"(?:\$ |`|^ {4})postern ([a-z]+)\b([^`\n]*)", text, re.M):
-            options = re.findall(r"(--[a-z-]+)", rest)
+            options = re.findall(r"(--[a-z][a-z-]+)", rest)
             shown = run(command, "--help").stdout if options else ""
             for option in options:
                 assert option in shown, f"{say(page)}: postern {command} {option}"
@@ -270,7 +272,7 @@ def test_every_path_that_the_pages_name_exists():
     for page in PAGES:
         for name in re.findall(r"`((?:docs|service|auth|posix|tests|packaging)/[\w./-]*)`",
                                page.read_text()):
-            assert (ROOT / name).exists(), f"{say(page)}: {name}"
+            assert "NAME" in name or (ROOT / name).exists(), f"{say(page)}: {name}"
 
 
 def test_every_decision_stands_in_the_index_once():
@@ -278,6 +280,40 @@ def test_every_decision_stands_in_the_index_once():
     index = (folder / "README.md").read_text()
     pages = sorted(p.name for p in folder.glob("[0-9]*.md"))
     assert re.findall(r"\]\((\d[^)]*\.md)\)", index) == pages
+
+
+def test_every_section_that_the_program_names_exists():
+    named = 0
+    for source in sorted((ROOT / "service").rglob("*.[ch]")) + sorted((ROOT / "auth").rglob("*.[ch]")):
+        for page, title in re.findall(r'(docs/[\w-]+\.md), \\?"([^"\\]+)', source.read_text()):
+            assert f"# {title}\n" in (ROOT / page).read_text(), f"{say(source)}: {page}, {title}"
+            named += 1
+    assert named >= 2
+
+
+def test_the_doors_of_the_architecture_are_those_that_are_checked():
+    loader = importlib.machinery.SourceFileLoader("check_doors", str(ROOT / "tests/check-doors"))
+    spec = importlib.util.spec_from_loader("check_doors", loader)
+    doors = importlib.util.module_from_spec(spec)
+    loader.exec_module(doors)
+    rows = re.findall(r"^\| (\w+) \| `([\w/]+)` \| ([\w, -]+) \| (.*) \|$",
+                      (ROOT / "docs/architecture.md").read_text(), re.M)
+    told = {room: (folder, set(re.findall(r"\w+", others))) for room, folder, others, _ in rows}
+    real = {room: door for room, door in doors.DOORS.items() if (ROOT / door[0]).is_dir()}
+    assert told == real
+    for _, folder, _, headers in rows:
+        for header in re.findall(r"`([\w.]+)`", headers):
+            assert (ROOT / folder / header).exists(), f"{folder}/{header}"
+
+
+def test_the_threads_of_the_architecture_are_those_that_run(make):
+    table = (ROOT / "docs/architecture.md").read_text().partition("## Threads")[2].partition("##")[0]
+    told = set(re.findall(r"^\| ([a-z]+) \|", table, re.M)) - {"thread"}
+    service = make().start()
+    names = {(task / "comm").read_text().strip()
+             for task in pathlib.Path(f"/proc/{service.process.pid}/task").iterdir()}
+    real = {"main" if name == BINARY.name else re.sub(r"-\d+$", "", name) for name in names}
+    assert real == told
 
 
 EVENT = r"[a-z-]+\.[a-z.-]+"
