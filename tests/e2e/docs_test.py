@@ -291,6 +291,26 @@ def test_every_section_that_the_program_names_exists():
     assert named >= 2
 
 
+def test_every_reply_that_the_pages_quote_is_one_of_ours():
+    """`550 5.7.1 Unable to relay for ...`: up to what varies it stands in the sources."""
+    sources = ""
+    for source in sorted((ROOT / "service").rglob("*.[ch]")):
+        sources += re.sub(r'"\s*\n\s*"', "", source.read_text())
+    quoted = 0
+    for page in PAGES:
+        for code, status, text in re.findall(r"`(?:[^`\n]*?)\b([245]\d\d) (\d\.\d\.\d+) ?([^`\n]*)`",
+                                             page.read_text()):
+            words = re.split(r"\.\.\.|\(|\[|<", text)[0].strip()
+            if not words:
+                continue
+            place = sources.find(words)
+            assert place >= 0, f"{say(page)}: {code} {status} {text}"
+            assert any(status in sources[at.start() - 600:at.start() + 900]
+                       for at in re.finditer(re.escape(words), sources)), (say(page), text, status)
+            quoted += 1
+    assert quoted > 12
+
+
 def test_the_doors_of_the_architecture_are_those_that_are_checked():
     loader = importlib.machinery.SourceFileLoader("check_doors", str(ROOT / "tests/check-doors"))
     spec = importlib.util.spec_from_loader("check_doors", loader)
