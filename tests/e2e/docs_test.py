@@ -291,6 +291,32 @@ def test_every_section_that_the_program_names_exists():
     assert named >= 2
 
 
+def options_of_the_reference():
+    found, section = set(), ""
+    for line in (ROOT / "docs/configuration.md").read_text().splitlines():
+        heading = re.match(r"#+ `([\w.\[\]]+)`", line)
+        row = re.match(r"\| `(\w+)` \|", line)
+        if heading:
+            section = heading.group(1).replace("[]", "")
+            found.add(section)
+        elif row:
+            found.add(f"{section}.{row.group(1)}")
+    return found
+
+
+def test_every_option_of_the_configuration_that_the_pages_name_exists():
+    options, named = options_of_the_reference(), 0
+    sections = "|".join({option.partition(".")[0] for option in options})
+    events = set(events_of_the_code())
+    for page in PAGES:
+        for name in re.findall(rf"`((?:{sections})(?:\.[a-z_]+)+)(?:: [^`]*)?`", page.read_text()):
+            if name in events or ".db" in name:
+                continue
+            assert name in options, f"{say(page)}: {name}"
+            named += 1
+    assert named > 60
+
+
 def test_every_reply_that_the_pages_quote_is_one_of_ours():
     """`550 5.7.1 Unable to relay for ...`: up to what varies it stands in the sources."""
     sources = ""
