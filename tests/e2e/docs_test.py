@@ -275,6 +275,10 @@ def test_every_path_that_the_pages_name_exists():
         for name in re.findall(r"`((?:docs|service|auth|posix|tests|packaging)/[\w./-]*)`",
                                page.read_text()):
             assert "NAME" in name or (ROOT / name).exists(), f"{say(page)}: {name}"
+        # as an include writes them, from service/
+        for name in re.findall(r"(?<![\w/])((?:net|session|smtp|acl|route|queue|store)/\w+\.[ch])\b",
+                               page.read_text()):
+            assert (ROOT / "service" / name).exists(), f"{say(page)}: {name}"
 
 
 def test_every_decision_stands_in_the_index_once():
