@@ -51,19 +51,24 @@ static bool shrink(void **v, size_t *cap, size_t n, size_t size)
     return true;
 }
 
-void problems_add(struct acl_problems *p, const char *text, const char *file, unsigned line,
+bool problems_add(struct acl_problems *p, const char *text, const char *file, unsigned line,
                   unsigned column)
 {
     void *v = p->v;
-    if (p->n == ACL_PROBLEMS_MAX || !grow(&v, &p->cap, p->n, 1, sizeof *p->v)) {
+    if (p->n == ACL_PROBLEMS_MAX) {
         p->left_out++;
-        return;
+        return true;
+    }
+    if (!grow(&v, &p->cap, p->n, 1, sizeof *p->v)) {
+        p->left_out++;
+        return false;
     }
     p->v = v;
     struct acl_problem *problem = &p->v[p->n++];
     *problem = (struct acl_problem){.file = file, .line = line, .column = column};
     size_t n = strlen(text);
     memcpy(problem->text, text, n < sizeof problem->text ? n : sizeof problem->text - 1);
+    return true;
 }
 
 struct acl_list *acl_list_new(const struct netaddr *self, size_t n_self)
@@ -266,6 +271,11 @@ static bool add_entry(struct acl_list *list, const struct acl_entry_source *sour
     return true;
 }
 
+static bool no_memory(const struct acl_list *list, struct err *e)
+{
+    return err_set(e, ERR_TEMP, "access list: no memory for entry %zu", list->n_entries);
+}
+
 bool acl_list_add(struct acl_list *list, const struct acl_entry_source *entries, size_t n,
                   struct acl_problems *problems, struct err *e)
 {
@@ -277,12 +287,15 @@ bool acl_list_add(struct acl_list *list, const struct acl_entry_source *entries,
         struct err why = {.class = ERR_NONE};
         if (!acl_entry_parse(entries[i].text, &entry, &why) ||
             (entry.kind == ENTRY_PATTERN && !acl_pattern_compile(entry.name, &pattern, &why))) {
-            problems_add(problems, why.text, entries[i].file, entries[i].line, entries[i].column);
+            /* An entry that is left out unheard could be one that shuts somebody out. */
+            if (why.class == ERR_TEMP || !problems_add(problems, why.text, entries[i].file,
+                                                       entries[i].line, entries[i].column))
+                return no_memory(list, e);
             continue;
         }
         if (!add_entry(list, &entries[i], &entry, pattern)) {
             acl_pattern_free(&pattern);
-            return err_set(e, ERR_TEMP, "access list: no memory for entry %zu", list->n_entries);
+            return no_memory(list, e);
         }
     }
     return true;

@@ -62,8 +62,9 @@ struct acl_list {
     bool sealed;
 };
 
-/* Past ACL_PROBLEMS_MAX it is only counted. The text is cut to fit. */
-void problems_add(struct acl_problems *p, const char *text, const char *file, unsigned line,
+/* Past ACL_PROBLEMS_MAX it is only counted. The text is cut to fit. False: no memory, and nobody
+ * would be told: then what is built must not be used. */
+bool problems_add(struct acl_problems *p, const char *text, const char *file, unsigned line,
                   unsigned column);
 
 uint32_t v4_number(const struct netaddr *a);

@@ -29,7 +29,8 @@ bool acl_pattern_compile(struct span text, struct acl_pattern **pattern, struct 
         PCRE2_UCHAR why[128];
         (void)pcre2_get_error_message(code, why, sizeof why);
         free(p);
-        return err_set(e, ERR_PERM, "/%.*s/: %s at offset %zu, expected a PCRE2 pattern",
+        return err_set(e, code == PCRE2_ERROR_HEAP_FAILED ? ERR_TEMP : ERR_PERM,
+                       "/%.*s/: %s at offset %zu, expected a PCRE2 pattern",
                        text.n > 100 ? 100 : (int)text.n, (const char *)text.p, (const char *)why,
                        (size_t)offset);
     }

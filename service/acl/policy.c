@@ -108,8 +108,7 @@ static bool keep_domain(struct acl_policy *p, const struct acl_domain_options *f
     if (!acl_host_name_ok(name)) {
         reason_put(text, sizeof text,
                    "%s: not a domain, expected a name as example.net or *.example.net", d->name);
-        problems_add(problems, text, from->at.file, from->at.line, from->at.column);
-        return true;
+        return problems_add(problems, text, from->at.file, from->at.line, from->at.column);
     }
     uint32_t offset = (uint32_t)*pool_used;
     memcpy(p->pool + offset, name.p, name.n);
@@ -118,8 +117,7 @@ static bool keep_domain(struct acl_policy *p, const struct acl_domain_options *f
     if (there != NAME_NONE) {
         reason_put(text, sizeof text, "%s: stands already at line %u, expected each domain once",
                    d->name, p->domains[there].at.line);
-        problems_add(problems, text, from->at.file, from->at.line, from->at.column);
-        return true;
+        return problems_add(problems, text, from->at.file, from->at.line, from->at.column);
     }
     if (d->local && !wildcard && p->postmaster == NAME_NONE)
         p->postmaster = index;

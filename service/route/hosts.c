@@ -56,7 +56,10 @@ static bool parse_host(struct span text, struct route_host *host, struct err *e)
     if (name.n > 1 && name.p[name.n - 1] == '.')
         name.n--;
     struct err why;
-    if (!route_domain_to_ascii(name, host->name, &why) || !route_name_ok(span_str(host->name)))
+    bool ok = route_domain_to_ascii(name, host->name, &why);
+    if (!ok && why.class == ERR_TEMP)
+        return err_set(e, ERR_TEMP, "%s", why.text);
+    if (!ok || !route_name_ok(span_str(host->name)))
         return faulty(e, text, "not a host name");
     return true;
 }

@@ -36,7 +36,7 @@ struct route_policy {
 const struct route_entry *route_find(const struct route_policy *p, const char *domain);
 int route_entry_compare(const void *a, const void *b);
 
-/* The error reads "[10.0.0.1:25: no closing bracket, expected ...". */
+/* The error reads "[10.0.0.1:25: no closing bracket, expected ..."; ERR_TEMP: no memory. */
 bool route_hosts_parse(const char *text, uint16_t default_port,
                        struct route_host hosts[ROUTE_HOSTS_MAX], size_t *n, struct err *e);
 

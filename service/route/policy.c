@@ -43,7 +43,10 @@ static bool keep_domain_name(struct route_policy *p, struct span name,
     struct err why;
     if (name.n > 1 && name.p[name.n - 1] == '.')
         name.n--;
-    if (!route_domain_to_ascii(name, ascii, &why) || !route_name_ok(span_str(ascii))) {
+    bool ok = route_domain_to_ascii(name, ascii, &why);
+    if (!ok && why.class == ERR_TEMP)
+        return false;
+    if (!ok || !route_name_ok(span_str(ascii))) {
         (void)snprintf(text, sizeof text, "%.*s: not a domain, expected a name as example.net",
                        SPAN_ARG(span_sub(name, 0, 128)));
         add_problem(f, at, text);
@@ -61,7 +64,7 @@ static bool keep_hosts(struct route_policy *p, const char *text, const struct ro
     size_t n;
     if (!route_hosts_parse(text, p->port, hosts, &n, &why)) {
         add_problem(f, at, why.text);
-        return true;
+        return why.class != ERR_TEMP;
     }
     if (n == 0)
         return true;
@@ -142,7 +145,9 @@ static bool keep_all(struct route_policy *p, const struct route_options *options
         return false;
     if (hostname.n > 0) { /* its faults are told by who reads service.hostname */
         char ascii[ROUTE_DOMAIN_MAX];
-        (void)route_domain_to_ascii(hostname, ascii, NULL);
+        struct err why;
+        if (!route_domain_to_ascii(hostname, ascii, &why) && why.class == ERR_TEMP)
+            return false;
         p->hostname = arena_str(&p->memory, ascii);
     }
     return p->hostname != NULL;

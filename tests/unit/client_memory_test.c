@@ -1,51 +1,10 @@
 /* The client engine without memory, at every single allocation: the connection ends with a
  * temporary verdict, no recipient is lost or wrongly told, nothing half goes out. */
-#include <stdbool.h>
-#include <stdlib.h>
-
 #include "support/test.h"
 
+#include "support/no_memory.h"
+
 /* What the engine allocates by, compiled here so that it can be made to fail. */
-static long allocations_left = -1; /* negative: no limit */
-static size_t blocks_held;
-
-static bool refuse(void)
-{
-    if (allocations_left > 0)
-        allocations_left--;
-    return allocations_left == 0;
-}
-
-static void *counted_realloc(void *p, size_t n)
-{
-    if (refuse())
-        return NULL;
-    blocks_held += p == NULL;
-    return realloc(p, n);
-}
-
-static void *counted_calloc(size_t n, size_t size)
-{
-    if (refuse())
-        return NULL;
-    blocks_held++;
-    return calloc(n, size);
-}
-
-static void *counted_malloc(size_t n)
-{
-    if (refuse())
-        return NULL;
-    blocks_held++;
-    return malloc(n);
-}
-
-static void counted_free(void *p)
-{
-    blocks_held -= p != NULL;
-    free(p);
-}
-
 #define realloc counted_realloc
 #define calloc counted_calloc
 #define malloc counted_malloc
@@ -204,13 +163,13 @@ static void without_memory_at_any_allocation_the_mail_is_deferred(void **state)
     memset(initial, 'k', sizeof initial);
     long limit = 1, deferred = 0;
     for (;; limit++) {
-        allocations_left = limit;
+        fail_allocation(limit, false);
         play(&r);
-        bool ran_out = allocations_left == 0;
-        allocations_left = -1;
+        bool limited = ran_out;
+        fail_allocation(0, false);
         assert_int_equal(blocks_held, 0);
         check(&r, limit);
-        if (!ran_out)
+        if (!limited)
             break;
         deferred += !r.started || r.results[0] == SMTP_CLIENT_DEFERRED;
     }
