@@ -175,8 +175,7 @@ unsigned auth_exchange_lane(const struct auth_exchange *x, bool has_input, struc
     if (x->mechanism == AUTH_LOGIN && x->phase == PHASE_NAME_KNOWN && x->resolved == IDENTITY_OK)
         return x->s->backends.entries[x->id.domain]->lane;
     if (x->mechanism == AUTH_PLAIN && has_input && exchange_plain_parts(in, &name, &password) &&
-        identity_resolve(name, o->domains, o->domain_count, o->basic.default_domain, &id) ==
-            IDENTITY_OK)
+        identity_resolve(name, o, &id) == IDENTITY_OK)
         return x->s->backends.entries[id.domain]->lane;
     return 0;
 }

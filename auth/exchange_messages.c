@@ -12,8 +12,7 @@ static enum auth_outcome take_name(struct auth_exchange *x, struct span name)
     const struct auth_options *o = &x->s->options;
     if (name.n > EXCHANGE_NAME_MAX || !span_cstr(name, x->name, sizeof x->name))
         return exchange_refuse(x, AUTH_SYNTAX, "the name is too long or holds a NUL");
-    x->resolved =
-        identity_resolve(name, o->domains, o->domain_count, o->basic.default_domain, &x->id);
+    x->resolved = identity_resolve(name, o, &x->id);
     switch (x->resolved) {
     case IDENTITY_EMPTY: return exchange_refuse(x, AUTH_BAD_CREDENTIALS, "the name is empty");
     case IDENTITY_MALFORMED: return exchange_refuse(x, AUTH_SYNTAX, "the name is malformed");

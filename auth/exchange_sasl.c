@@ -59,8 +59,7 @@ static int canonical_user(sasl_conn_t *conn, void *context, const char *in, unsi
     }
     struct identity other;
     const struct auth_options *o = &x->s->options;
-    if (identity_resolve(name, o->domains, o->domain_count, o->basic.default_domain, &other) ==
-        IDENTITY_OK)
+    if (identity_resolve(name, o, &other) == IDENTITY_OK)
         return put_text(other.canonical, out, out_max, out_n);
     exchange_refuse(x, AUTH_BAD_CREDENTIALS, "the authorization identity is no name of ours");
     return SASL_NOAUTHZ;

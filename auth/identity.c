@@ -41,52 +41,113 @@ bool identity_account_ok(struct span account)
            identity_text_ok(account);
 }
 
-size_t identity_find_domain(struct span name, const struct auth_domain *domains,
-                            size_t domain_count)
+static bool written(struct span name, const struct auth_domain *d)
 {
-    for (size_t i = 0; i < domain_count; i++) {
-        if (span_is_nocase(name, domains[i].name))
-            return i;
-        for (size_t k = 0; k < domains[i].alias_count; k++)
-            if (span_is_nocase(name, domains[i].aliases[k]))
-                return i;
-    }
-    return domain_count;
+    bool is = span_is_nocase(name, d->name);
+    for (size_t k = 0; !is && k < d->alias_count; k++)
+        is = span_is_nocase(name, d->aliases[k]);
+    return is;
 }
 
-static size_t first_userdb(const struct auth_domain *domains, size_t domain_count)
+bool identity_is_local(const struct auth_domain *d, const struct auth_options *o)
+{
+    if (d->backend != AUTH_BACKEND_SYSTEM)
+        return false;
+    bool is = written(span_str("."), d);
+    for (size_t i = 0; !is && i < o->machine_name_count; i++)
+        is = written(span_str(o->machine_names[i]), d);
+    return is;
+}
+
+static bool names_machine(struct span name, const struct auth_options *o)
+{
+    bool is = span_is(name, ".");
+    for (size_t i = 0; !is && i < o->machine_name_count; i++)
+        is = span_is_nocase(name, o->machine_names[i]);
+    return is;
+}
+
+/* What follows from a domain's other settings. */
+static bool implied(struct span name, const struct auth_domain *d)
+{
+    static const char user_at[] = "{user}@";
+    if (d->backend == AUTH_BACKEND_KERBEROS)
+        return d->kerberos.realm != NULL && d->kerberos.realm[0] != 0 &&
+               span_is_nocase(name, d->kerberos.realm);
+    return d->backend == AUTH_BACKEND_LDAP && d->ldap.bind != NULL &&
+           strncmp(d->ldap.bind, user_at, sizeof user_at - 1) == 0 &&
+           span_is_nocase(name, d->ldap.bind + sizeof user_at - 1);
+}
+
+size_t identity_find_domain(struct span name, const struct auth_options *o)
+{
+    if (name.n == 0)
+        return o->domain_count;
+    for (size_t i = 0; i < o->domain_count; i++)
+        if (written(name, &o->domains[i]))
+            return i;
+    if (names_machine(name, o))
+        for (size_t i = 0; i < o->domain_count; i++)
+            if (identity_is_local(&o->domains[i], o))
+                return i;
+    for (size_t i = 0; i < o->domain_count; i++)
+        if (implied(name, &o->domains[i]))
+            return i;
+    return o->domain_count;
+}
+
+static size_t first_userdb(const struct auth_options *o)
 {
     size_t i = 0;
-    while (i < domain_count && domains[i].backend != AUTH_BACKEND_USERDB)
+    while (i < o->domain_count && o->domains[i].backend != AUTH_BACKEND_USERDB)
         i++;
     return i;
 }
 
 /* Which domain, and which part of the name is the account; domain_count = none. */
-static size_t split(struct span name, const struct auth_domain *domains, size_t domain_count,
-                    const char *default_domain, struct span *account)
+static size_t split(struct span name, const struct auth_options *o, struct span *account)
 {
     size_t backslash = span_find(name, '\\');
     *account = name;
     if (backslash < name.n) {
         *account = span_from(name, backslash + 1);
-        return identity_find_domain(span_sub(name, 0, backslash), domains, domain_count);
+        return identity_find_domain(span_sub(name, 0, backslash), o);
     }
     size_t at = span_rfind(name, '@');
     if (at < name.n) {
-        size_t domain = identity_find_domain(span_from(name, at + 1), domains, domain_count);
-        if (domain == domain_count)
-            return first_userdb(domains, domain_count);
+        size_t domain = identity_find_domain(span_from(name, at + 1), o);
+        if (domain == o->domain_count)
+            return first_userdb(o);
         *account = span_sub(name, 0, at);
         return domain;
     }
-    if (default_domain == NULL || default_domain[0] == 0)
+    if (o->basic.default_domain == NULL || o->basic.default_domain[0] == 0)
         return 0; /* with no domain at all this is domain_count */
-    return identity_find_domain(span_str(default_domain), domains, domain_count);
+    return identity_find_domain(span_str(o->basic.default_domain), o);
 }
 
-enum identity_result identity_resolve(struct span name, const struct auth_domain *domains,
-                                      size_t domain_count, const char *default_domain,
+static bool may_hold_at(const struct auth_domain *d)
+{
+    return d->backend == AUTH_BACKEND_USERDB ||
+           (d->backend == AUTH_BACKEND_LDAP && d->ldap.bind != NULL &&
+            strchr(d->ldap.bind, '@') == NULL);
+}
+
+/* CORP\alice@corp.example; false: an `@` stays where none may be. */
+static bool drop_own_realm(struct span *account, bool backslash, size_t domain,
+                           const struct auth_options *o)
+{
+    const struct auth_domain *d = &o->domains[domain];
+    if (d->backend == AUTH_BACKEND_USERDB)
+        return true;
+    size_t at = span_rfind(*account, '@');
+    if (backslash && at < account->n && at > 0 &&
+        identity_find_domain(span_from(*account, at + 1), o) == domain)
+        *account = span_sub(*account, 0, at);
+    return may_hold_at(d) || span_find(*account, '@') == account->n;
+}
+
+enum identity_result identity_resolve(struct span name, const struct auth_options *o,
                                       struct identity *out)
 {
     if (name.n == 0)
@@ -94,22 +155,57 @@ enum identity_result identity_resolve(struct span name, const struct auth_domain
     if (name.n > (size_t)2 * IDENTITY_ACCOUNT_MAX || !identity_text_ok(name))
         return IDENTITY_MALFORMED;
     struct span account;
-    size_t domain = split(name, domains, domain_count, default_domain, &account);
+    size_t domain = split(name, o, &account);
     if (account.n == 0)
         return IDENTITY_EMPTY;
     if (!identity_account_ok(account))
         return IDENTITY_MALFORMED;
-    if (domain >= domain_count)
+    if (domain >= o->domain_count)
         return IDENTITY_NO_DOMAIN;
+    if (!drop_own_realm(&account, span_find(name, '\\') < name.n, domain, o) ||
+        !identity_account_ok(account))
+        return IDENTITY_MALFORMED;
+    const struct auth_domain *d = &o->domains[domain];
     struct identity id = {.domain = domain};
     if (!span_cstr(account, id.account, sizeof id.account))
         return IDENTITY_MALFORMED;
-    enum auth_backend_kind kind = domains[domain].backend;
-    if (kind == AUTH_BACKEND_USERDB || kind == AUTH_BACKEND_LDAP)
+    if (!identity_is_local(d, o))
         ascii_lower_str(id.account);
-    int n = snprintf(id.canonical, sizeof id.canonical, "%s\\%s", domains[domain].name, id.account);
+    int n = snprintf(id.canonical, sizeof id.canonical, "%s\\%s", d->name, id.account);
     if (n < 0 || (size_t)n >= sizeof id.canonical)
         return IDENTITY_MALFORMED;
     *out = id;
     return IDENTITY_OK;
+}
+
+const char *identity_allow_name(const char *entry, size_t domain, const struct auth_options *o)
+{
+    const char *backslash = strchr(entry, '\\');
+    const char *name = backslash == NULL ? entry : backslash + 1;
+    if (!identity_account_ok(span_str(name)))
+        return NULL;
+    if (backslash != NULL &&
+        identity_find_domain(span_of(entry, (size_t)(backslash - entry)), o) != domain)
+        return NULL;
+    return name;
+}
+
+enum identity_allowance identity_allowed(const struct identity *id, const struct auth_options *o,
+                                         size_t *entry)
+{
+    const struct auth_domain *d = &o->domains[id->domain];
+    bool local = identity_is_local(d, o);
+    *entry = d->allow_count;
+    if (d->allow_count == 0)
+        return IDENTITY_EVERYONE;
+    for (size_t i = 0; i < d->allow_count; i++) {
+        const char *name = identity_allow_name(d->allow[i], id->domain, o);
+        if (name == NULL)
+            continue;
+        if (local ? strcmp(name, id->account) != 0 : !span_is_nocase(span_str(name), id->account))
+            continue;
+        *entry = i;
+        return IDENTITY_LISTED;
+    }
+    return IDENTITY_ONLY_BY_GROUP;
 }

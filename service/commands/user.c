@@ -86,8 +86,9 @@ static bool find_account(const struct auth_options *o, const char *name, char *a
     size_t ours = first_userdb(o);
     struct identity id;
     /* A bare name means an account of the user database here, whatever the default domain. */
-    switch (
-        identity_resolve(span_str(name), o->domains, o->domain_count, o->domains[ours].name, &id)) {
+    struct auth_options bare = *o;
+    bare.basic.default_domain = o->domains[ours].name;
+    switch (identity_resolve(span_str(name), &bare, &id)) {
     case IDENTITY_OK: break;
     case IDENTITY_EMPTY: return err_set(e, ERR_PERM, "the user name is empty");
     case IDENTITY_MALFORMED:

@@ -25,8 +25,9 @@ struct name_case {
 static void check(const struct auth_domain *domains, size_t n, const struct name_case *c)
 {
     struct identity id;
-    enum identity_result result =
-        identity_resolve(span_str(c->name), domains, n, c->default_domain, &id);
+    const struct auth_options o = {
+        .domains = domains, .domain_count = n, .basic.default_domain = c->default_domain};
+    enum identity_result result = identity_resolve(span_str(c->name), &o, &id);
     if (result != c->result)
         fail_msg("%s: result %d, want %d", c->name, (int)result, (int)c->result);
     if (result != IDENTITY_OK)
@@ -46,11 +47,12 @@ static void a_name_means_one_account_by_the_table(void **state)
         {"alice", "GONE", IDENTITY_NO_DOMAIN, NULL, NULL},
         {"users\\alice", "CORP", IDENTITY_OK, "alice", "users\\alice"},
         {"USERS\\alice", NULL, IDENTITY_OK, "alice", "users\\alice"},
-        {"corp\\Alice", NULL, IDENTITY_OK, "Alice", "CORP\\Alice"},
+        {"corp\\Alice", NULL, IDENTITY_OK, "alice", "CORP\\alice"},
         {"CORP2\\Alice", NULL, IDENTITY_OK, "alice", "corp.example\\alice"},
         {"Alice@corp.example", NULL, IDENTITY_OK, "alice", "corp.example\\alice"},
         {"alice@CORP.LOCAL", NULL, IDENTITY_OK, "alice", "corp.example\\alice"},
         {".\\bob", NULL, IDENTITY_OK, "bob", ".\\bob"},
+        {".\\Bob", NULL, IDENTITY_OK, "Bob", ".\\Bob"},
         {"alice@users", NULL, IDENTITY_OK, "alice", "users\\alice"},
         {"App@Example.NET", NULL, IDENTITY_OK, "app@example.net", "users\\app@example.net"},
         {"app@example.net", "CORP", IDENTITY_OK, "app@example.net", "users\\app@example.net"},
@@ -98,16 +100,13 @@ static void names_that_are_too_long_or_hold_a_nul_are_malformed(void **state)
     (void)state;
     struct identity id;
     char name[2 * IDENTITY_ACCOUNT_MAX + 2];
+    const struct auth_options o = {.domains = house, .domain_count = HOUSE};
     memset(name, 'a', sizeof name);
-    assert_int_equal(identity_resolve(span_of(name, IDENTITY_ACCOUNT_MAX), house, HOUSE, "", &id),
-                     IDENTITY_OK);
-    assert_int_equal(
-        identity_resolve(span_of(name, IDENTITY_ACCOUNT_MAX + 1), house, HOUSE, "", &id),
-        IDENTITY_MALFORMED);
-    assert_int_equal(identity_resolve(span_of(name, sizeof name), house, HOUSE, "", &id),
+    assert_int_equal(identity_resolve(span_of(name, IDENTITY_ACCOUNT_MAX), &o, &id), IDENTITY_OK);
+    assert_int_equal(identity_resolve(span_of(name, IDENTITY_ACCOUNT_MAX + 1), &o, &id),
                      IDENTITY_MALFORMED);
-    assert_int_equal(identity_resolve(span_of("al\0ice", 6), house, HOUSE, "", &id),
-                     IDENTITY_MALFORMED);
+    assert_int_equal(identity_resolve(span_of(name, sizeof name), &o, &id), IDENTITY_MALFORMED);
+    assert_int_equal(identity_resolve(span_of("al\0ice", 6), &o, &id), IDENTITY_MALFORMED);
 }
 
 static void only_the_shortest_utf8_form_is_text(void **state)
