@@ -19,6 +19,7 @@ enum backend_result {
     BACKEND_NOT_ALLOWED, /* right password, and in none of the groups that may */
     BACKEND_GUEST,       /* the system let a guest or anonymous in: a refusal for us */
     BACKEND_UNSUPPORTED, /* it cannot do what was asked, as handing out a verifier */
+    BACKEND_BUSY,        /* it answers, but not about this account just now: 454 */
     BACKEND_UNAVAILABLE, /* it does not answer now: 454 */
 };
 

@@ -92,6 +92,7 @@ static enum auth_outcome outcome_of(struct auth_exchange *x, enum backend_result
     case BACKEND_NOT_ALLOWED:
     case BACKEND_GUEST: x->guess = true; return exchange_refuse(x, AUTH_BAD_CREDENTIALS, reason);
     case BACKEND_UNSUPPORTED: return exchange_refuse(x, AUTH_NO_BACKEND, reason);
+    case BACKEND_BUSY:
     case BACKEND_UNAVAILABLE: break;
     }
     return exchange_refuse(x, AUTH_UNAVAILABLE, reason);
