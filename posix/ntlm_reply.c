@@ -114,9 +114,9 @@ struct ntlm_reply ntlm_reply_parse(struct span line, bool spnego)
     } else if (span_is(word, "AF")) {
         if (!spnego || take_token(&rest, false, &r.token))
             r.kind = kind_of_name(rest, &r);
-        if (r.kind == NTLM_REPLY_GARBAGE)
-            r.token = span_of(NULL, 0);
     }
+    if (r.kind == NTLM_REPLY_GARBAGE)
+        r.token = span_of(NULL, 0);
     return r;
 }
 

@@ -133,6 +133,7 @@ static void a_helpers_lines_are_read_by_the_protocol(void **state)
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         struct ntlm_reply r = ntlm_reply_parse(span_str(lines[i].line), lines[i].spnego);
         bool same = r.kind == lines[i].kind;
+        assert_true(r.kind != NTLM_REPLY_GARBAGE || r.token.n == 0);
         if (same && (r.kind == NTLM_REPLY_CHALLENGE || r.kind == NTLM_REPLY_ACCEPTED ||
                      r.kind == NTLM_REPLY_GUEST))
             same = span_is(r.token, lines[i].token) && span_is(r.domain, lines[i].domain) &&
