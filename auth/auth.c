@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "platform/clock.h"
+#include "platform/integrated_auth.h"
 #include "platform/mutex.h"
 #include "platform/random.h"
 
@@ -24,15 +25,23 @@ struct auth {
     unsigned available; /* mechanisms whose plug-ins are there */
 };
 
-/* Under the lock, or before anybody else knows of the snapshot. */
-static void drop_snapshot(struct auth_snapshot **s)
+/* Nobody else knows of it any more. May take a moment: connections and processes end. */
+static void free_snapshot(struct auth_snapshot **s)
 {
-    if (*s != NULL && --(*s)->refs == 0) {
-        backend_set_close(&(*s)->backends);
-        arena_deinit(&(*s)->arena);
-        free(*s);
-    }
+    if (*s == NULL)
+        return;
+    integrated_auth_close(&(*s)->integrated);
+    backend_set_close(&(*s)->backends);
+    arena_deinit(&(*s)->arena);
+    free(*s);
     *s = NULL;
+}
+
+/* Under the lock. Gives it back when that was the last reference: free_snapshot, without the lock.
+ */
+static struct auth_snapshot *unref(struct auth_snapshot *s)
+{
+    return s != NULL && --s->refs == 0 ? s : NULL;
 }
 
 static uint32_t or_default(uint32_t value, uint32_t otherwise)
@@ -120,6 +129,51 @@ static bool copy_options(struct auth_snapshot *s, const struct auth_options *fro
     return copy_domains(s, from, e);
 }
 
+/* The integrated mechanisms, in the order of the report, and the package that each stands on. */
+static const struct {
+    unsigned mechanism;
+    enum integrated_package package;
+} integrated_mechanisms[] = {
+    {AUTH_GSSAPI, INTEGRATED_KERBEROS},
+    {AUTH_GSS_SPNEGO, INTEGRATED_SPNEGO_KERBEROS},
+    {AUTH_NTLM, INTEGRATED_NTLM},
+};
+enum { INTEGRATED_MECHANISMS = sizeof integrated_mechanisms / sizeof *integrated_mechanisms };
+
+static void log_integrated(unsigned mechanism, const struct integrated_readiness *r)
+{
+    const char *name = auth_mechanism_name((enum auth_mechanism)mechanism);
+    if (!r->ready)
+        log_event(LOG_WARN, "auth.integrated.not_ready", LOG_S("mechanism", name),
+                  LOG_S("reason", r->reason), LOG_S("cure", r->cure));
+    else if (r->warning[0] != 0)
+        log_event(LOG_WARN, "auth.integrated.incomplete", LOG_S("mechanism", name),
+                  LOG_S("reason", r->warning));
+}
+
+static bool open_integrated(struct auth_snapshot *s, struct err *e)
+{
+    const struct auth_options *o = &s->options;
+    unsigned wanted = o->mechanisms & AUTH_MECHANISMS_INTEGRATED;
+    const struct integrated_options options = {
+        .keytab = o->integrated.keytab,
+        .ntlm_auth = (wanted & AUTH_NTLM) != 0 ? o->integrated.ntlm_auth : ""};
+    if (!o->integrated.enabled || wanted == 0)
+        return true;
+    if (!integrated_auth_open(&options, &s->integrated, e))
+        return false;
+    for (size_t i = 0; i < INTEGRATED_MECHANISMS; i++) {
+        unsigned mechanism = integrated_mechanisms[i].mechanism;
+        const struct integrated_readiness *r =
+            integrated_auth_ready(s->integrated, integrated_mechanisms[i].package);
+        if ((wanted & mechanism) == 0)
+            continue;
+        s->integrated_ready |= r->ready ? mechanism : 0;
+        log_integrated(mechanism, r);
+    }
+    return true;
+}
+
 static bool make_snapshot(const struct auth_options *options, const struct auth_snapshot *before,
                           unsigned available, struct auth_snapshot **out, struct err *e)
 {
@@ -131,10 +185,14 @@ static bool make_snapshot(const struct auth_options *options, const struct auth_
     if (!copy_options(s, options, e) ||
         !backend_set_open(&s->options, before == NULL ? NULL : &before->backends,
                           before == NULL ? NULL : &before->options, &s->backends, e)) {
-        drop_snapshot(&s);
+        free_snapshot(&s);
         return false;
     }
     s->options.mechanisms &= available;
+    if (!open_integrated(s, e)) {
+        free_snapshot(&s);
+        return false;
+    }
     *out = s;
     return true;
 }
@@ -179,8 +237,9 @@ bool auth_reload(struct auth *a, const struct auth_options *options, struct err 
         struct auth_snapshot *before = a->current;
         a->current = next;
         throttle_set_options(a->throttle, &options->throttle);
-        drop_snapshot(&before);
+        before = unref(before); /* held: never the last */
         mutex_unlock(a->lock);
+        free_snapshot(&before);
     }
     auth_release(a, held);
     return ok;
@@ -194,7 +253,7 @@ static void release(struct auth *a)
     mutex_unlock(a->lock);
     if (!last)
         return;
-    drop_snapshot(&a->current);
+    free_snapshot(&a->current);
     throttle_free(&a->throttle);
     mutex_free(&a->lock);
     secret_wipe_bytes(a->fingerprint_key, sizeof a->fingerprint_key);
@@ -222,8 +281,9 @@ struct auth_snapshot *auth_hold(struct auth *a)
 void auth_release(struct auth *a, struct auth_snapshot *s)
 {
     mutex_lock(a->lock);
-    drop_snapshot(&s);
+    s = unref(s);
     mutex_unlock(a->lock);
+    free_snapshot(&s);
     release(a);
 }
 
@@ -258,6 +318,16 @@ void auth_report(struct auth *a,
     for (size_t i = 0; i < set->count; i++) {
         const struct backend_entry *x = set->entries[i];
         report(context, &(struct auth_readiness){x->label, x->ready, x->reason, x->cure});
+    }
+    const struct auth_snapshot *s = a->current;
+    for (size_t i = 0; s->integrated != NULL && i < INTEGRATED_MECHANISMS; i++) {
+        unsigned mechanism = integrated_mechanisms[i].mechanism;
+        const struct integrated_readiness *r =
+            integrated_auth_ready(s->integrated, integrated_mechanisms[i].package);
+        if ((s->options.mechanisms & mechanism) != 0)
+            report(context,
+                   &(struct auth_readiness){auth_mechanism_name((enum auth_mechanism)mechanism),
+                                            r->ready, r->ready ? r->warning : r->reason, r->cure});
     }
     mutex_unlock(a->lock);
 }

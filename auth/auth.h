@@ -143,7 +143,7 @@ unsigned auth_mechanisms_for(struct auth *a, const struct auth_channel *channel)
 struct auth_readiness {
     const char *what; /* "GSSAPI", or the domain's name with its backend: "CORP (ldap)" */
     bool ready;
-    const char *reason; /* "" when ready */
+    const char *reason; /* ready: what is missing for some clients all the same, or "" */
     const char *cure;   /* what the administrator can do; "" when ready */
 };
 /* Calls report for each of them, under a lock: report must not call back into auth. */

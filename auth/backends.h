@@ -32,7 +32,13 @@ struct backend_set {
     struct backend_entry *userdb; /* the shared one; NULL: no domain is of that kind */
 };
 
-enum { BACKEND_LANE_INTEGRATED = 1, BACKEND_LANE_FIRST = 2 };
+/* NTLM has two lanes: a login's first message waits for a helper, its second message sets one free
+ * and so may never stand behind a first one. */
+enum {
+    BACKEND_LANE_INTEGRATED = 1,
+    BACKEND_LANE_INTEGRATED_ANSWER = 2,
+    BACKEND_LANE_FIRST = 3,
+};
 
 /* Logs what is not ready. before, with its options: NULL at start. A user database that cannot be
  * opened is an error; a backend that cannot be is not ready. */

@@ -1,5 +1,6 @@
 #include "auth/exchange_parts.h"
 
+#include "auth/sasl_integrated.h"
 #include "auth/scram.h"
 
 #include <stdio.h>
@@ -17,6 +18,11 @@ enum auth_outcome exchange_refuse(struct auth_exchange *x, enum auth_outcome out
 bool exchange_is_scram(const struct auth_exchange *x)
 {
     return (x->mechanism & (AUTH_SCRAM_SHA_256 | AUTH_SCRAM_SHA_256_PLUS)) != 0;
+}
+
+bool exchange_is_integrated(const struct auth_exchange *x)
+{
+    return (x->mechanism & AUTH_MECHANISMS_INTEGRATED) != 0;
 }
 
 bool auth_exchange_new(struct auth *a, const struct auth_peer *peer, struct span mechanism,
@@ -43,6 +49,7 @@ bool auth_exchange_new(struct auth *a, const struct auth_peer *peer, struct span
     x->mechanism = auth_mechanism_parse(mechanism);
     x->verdict = AUTH_CONTINUE;
     buf_init(&x->channel, EXCHANGE_MESSAGE_MAX);
+    buf_init(&x->integrated.reply, INTEGRATED_TOKEN_MAX);
     x->auth = a;
     x->s = auth_hold(a);
     *out = x;
@@ -55,6 +62,7 @@ void auth_exchange_free(struct auth_exchange **x)
         return;
     if ((*x)->conn != NULL)
         sasl_dispose(&(*x)->conn);
+    exchange_integrated_end(*x);
     secret_wipe(&(*x)->password);
     buf_deinit(&(*x)->channel);
     auth_release((*x)->auth, (*x)->s);
@@ -172,6 +180,8 @@ unsigned auth_exchange_lane(const struct auth_exchange *x, bool has_input, struc
     struct identity id;
     if (x->over)
         return 0;
+    if (exchange_is_integrated(x))
+        return exchange_integrated_lane(x, in);
     if (x->mechanism == AUTH_LOGIN && x->phase == PHASE_NAME_KNOWN && x->resolved == IDENTITY_OK)
         return x->s->backends.entries[x->id.domain]->lane;
     if (x->mechanism == AUTH_PLAIN && has_input && exchange_plain_parts(in, &name, &password) &&

@@ -7,11 +7,14 @@
 #include "auth/identity.h"
 #include "base/arena.h"
 
+struct integrated_auth;
+
 /* One set of options with the backends that they name; immutable, counted under auth's lock. */
 struct auth_snapshot {
     struct arena arena; /* all strings of the options */
     struct auth_options options;
     struct backend_set backends;
+    struct integrated_auth *integrated; /* NULL: not enabled */
     unsigned integrated_ready; /* AUTH_* bits of the integrated mechanisms that proved themselves */
     unsigned refs;
 };

@@ -131,6 +131,10 @@ static enum auth_outcome look_at_scram(struct auth_exchange *x, struct span in)
 enum auth_outcome exchange_look_at(struct auth_exchange *x, bool has_input, struct span in)
 {
     bool nothing_yet = x->conn == NULL && !has_input;
+    if (exchange_is_integrated(x)) /* only the system knows what is in it */
+        return in.n <= INTEGRATED_TOKEN_MAX
+                   ? AUTH_CONTINUE
+                   : exchange_refuse(x, AUTH_SYNTAX, "the token is too long");
     if (in.n > EXCHANGE_MESSAGE_MAX)
         return exchange_refuse(x, AUTH_SYNTAX, "the message is too long");
     if (exchange_is_scram(x))

@@ -3,6 +3,7 @@
  *   exchange_messages.c  what we read in a message before libsasl2 does
  *   exchange_sasl.c      what libsasl2 asks us meanwhile
  *   sasl_userdb.c        the plug-in that hands verifiers to SCRAM
+ *   sasl_integrated.c    the plug-in for GSSAPI, GSS-SPNEGO and NTLM
  * All on the exchange's own thread. */
 #ifndef POSTERN_AUTH_EXCHANGE_PARTS_H
 #define POSTERN_AUTH_EXCHANGE_PARTS_H
@@ -11,19 +12,39 @@
 #include "auth/sasl_library.h"
 #include "base/buf.h"
 #include "base/secret.h"
+#include "platform/integrated_auth.h"
 
 #include <sasl/sasl.h>
 
 enum {
-    EXCHANGE_MESSAGE_MAX = 4096, /* of one response; the longest good one is far shorter */
+    /* Of one response but for the integrated mechanisms, whose tokens may have
+     * INTEGRATED_TOKEN_MAX; the longest good one is far shorter. */
+    EXCHANGE_MESSAGE_MAX = 4096,
     EXCHANGE_NAME_MAX = 2 * IDENTITY_ACCOUNT_MAX,
     EXCHANGE_REASON_MAX = 256,
     EXCHANGE_BINDING_TYPE_MAX = 32,
     EXCHANGE_CALLBACKS = 6,
+    EXCHANGE_GROUPS_MAX = 64, /* of one domain's allow list, asked for at once */
 };
 
 /* Where a SCRAM exchange stands; what libsasl2 checks we check too, and some of it it does not. */
 enum exchange_phase { PHASE_START, PHASE_NAME_KNOWN, PHASE_SECRET_SENT };
+
+/* An integrated exchange: see sasl_integrated.h. */
+enum integrated_phase {
+    INTEGRATED_PHASE_TOKEN,
+    INTEGRATED_PHASE_HANDSHAKE,
+    INTEGRATED_PHASE_LAST,
+    INTEGRATED_PHASE_LAYER,
+};
+
+struct exchange_integrated {
+    enum integrated_phase phase;
+    enum integrated_package package;
+    struct integrated_context *context;
+    struct buf reply; /* what goes to the client */
+    bool challenged;  /* something (be it empty) has gone */
+};
 
 struct auth_exchange {
     struct auth *auth;
@@ -36,6 +57,7 @@ struct auth_exchange {
     sasl_callback_t callbacks[EXCHANGE_CALLBACKS];
     sasl_channel_binding_t binding; /* the one that the client chose */
 
+    struct exchange_integrated integrated;
     enum exchange_phase phase;
     bool over;
     bool guess;                /* a password was tried: a failure counts */
@@ -58,6 +80,7 @@ struct auth_exchange {
 enum auth_outcome exchange_refuse(struct auth_exchange *x, enum auth_outcome outcome,
                                   const char *reason);
 bool exchange_is_scram(const struct auth_exchange *x);
+bool exchange_is_integrated(const struct auth_exchange *x);
 
 /* AUTH_CONTINUE: libsasl2 may have the message. */
 enum auth_outcome exchange_look_at(struct auth_exchange *x, bool has_input, struct span in);

@@ -1,6 +1,7 @@
 #include "auth/sasl_library.h"
 
 #include "auth/auth.h"
+#include "auth/sasl_integrated.h"
 #include "auth/sasl_userdb.h"
 #include "platform/mutex.h"
 
@@ -92,6 +93,8 @@ bool sasl_library_start(struct err *e)
     int code = sasl_server_init(callbacks, NULL);
     if (code == SASL_OK)
         code = sasl_auxprop_add_plugin(SASL_USERDB_PLUGIN, sasl_userdb_plugin_init);
+    if (code == SASL_OK)
+        code = sasl_server_add_plugin(SASL_INTEGRATED_PLUGIN, sasl_integrated_plugin_init);
     if (code == SASL_OK)
         code = sasl_client_init(callbacks);
     if (code != SASL_OK)

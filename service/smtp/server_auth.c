@@ -23,6 +23,13 @@ static bool list_has(const char *list, struct span word)
     return false;
 }
 
+bool server_auth_takes_ticket(const struct smtp_server *s, struct span text)
+{
+    struct span mechanism = span_sub(text, 0, span_find(text, ' '));
+    return span_starts_nocase(mechanism, "GSS") &&
+           list_has(s->tls ? s->options->auth_tls : s->options->auth, mechanism);
+}
+
 static bool check_auth(const struct smtp_server *s, struct span mechanism,
                        struct smtp_reply *refusal)
 {

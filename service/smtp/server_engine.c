@@ -54,7 +54,7 @@ void smtp_server_init(struct smtp_server *s, const struct smtp_server_options *o
     };
     buf_init(&s->held, SMTP_SERVER_INPUT_MAX);
     buf_init(&s->out, OUT_MAX);
-    buf_init(&s->decoded, SMTP_SERVER_AUTH_LINE_MAX);
+    buf_init(&s->decoded, SMTP_SERVER_AUTH_TICKET_LINE_MAX);
     (void)span_cstr(span_sub(span_str(client), 0, sizeof s->client - 1), s->client,
                     sizeof s->client);
 }
@@ -150,9 +150,13 @@ bool smtp_server_wants_input(const struct smtp_server *s)
 
 static size_t line_limit(const struct smtp_server *s, struct span in)
 {
-    bool auth = s->mode == SMTP_MODE_AUTH || span_starts_nocase(in, "AUTH ");
+    bool answer = s->mode == SMTP_MODE_AUTH;
+    bool auth = answer || span_starts_nocase(in, "AUTH ");
+    bool ticket = auth && server_auth_takes_ticket(s, answer ? span_str(s->mechanism)
+                                                             : span_from(in, sizeof "AUTH"));
     size_t limit = s->options->command_line_max < 512 ? 512 : s->options->command_line_max;
-    return auth && limit < SMTP_SERVER_AUTH_LINE_MAX ? SMTP_SERVER_AUTH_LINE_MAX : limit;
+    size_t least = ticket ? SMTP_SERVER_AUTH_TICKET_LINE_MAX : auth ? SMTP_SERVER_AUTH_LINE_MAX : 0;
+    return limit < least ? least : limit;
 }
 
 static bool rejects_bare_lf(const struct smtp_server *s)

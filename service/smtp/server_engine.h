@@ -48,8 +48,11 @@
 
 enum {
     SMTP_SERVER_FEED_MAX = 65536,      /* at most so many bytes in one feed */
-    SMTP_SERVER_INPUT_MAX = 65536 * 3, /* what may wait: a line and two feeds */
+    SMTP_SERVER_INPUT_MAX = 65536 * 4, /* what may wait: a line and two feeds */
     SMTP_SERVER_AUTH_LINE_MAX = 12288, /* RFC 4954 4 */
+    /* The same section: but as long as what the mechanism makes. A ticket of Windows has up to
+     * 65,535 octets (MaxTokenSize), in base64 87,380. For the GSS mechanisms alone. */
+    SMTP_SERVER_AUTH_TICKET_LINE_MAX = 88 * 1024,
 };
 
 /* Times in ms, sizes in octets. Strings and the struct itself are borrowed until they are replaced

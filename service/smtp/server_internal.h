@@ -47,6 +47,8 @@ void server_answer_rcpt(struct smtp_server *s, const struct smtp_reply *reply);
 /* server_auth.c */
 enum server_step server_enter_auth(struct smtp_server *s, struct span args,
                                    struct smtp_server_event *event);
+/* Whether text begins with a mechanism on offer whose tokens are tickets. */
+bool server_auth_takes_ticket(const struct smtp_server *s, struct span text);
 enum server_step server_auth_line(struct smtp_server *s, enum server_line kind, struct span line,
                                   struct smtp_server_event *event);
 void server_answer_auth(struct smtp_server *s, const struct smtp_reply *reply);
