@@ -106,6 +106,7 @@ static enum auth_outcome group_check(struct auth_exchange *x)
         return exchange_refuse(x, AUTH_BAD_CREDENTIALS, "the account is not in the allow list");
     switch (backends_member(x->s->backends.entries[x->id.domain], x->id.account, &groups, reason)) {
     case BACKEND_OK: return AUTH_OK;
+    case BACKEND_BUSY:
     case BACKEND_UNAVAILABLE: return exchange_refuse(x, AUTH_UNAVAILABLE, reason);
     case BACKEND_BAD_PASSWORD:
     case BACKEND_NO_ACCOUNT:
