@@ -1,0 +1,272 @@
+/* Any lists and any client: entries, domains and facts from the input, and what every decision must
+ * hold to (contract 2). The input is four letters of flags and then sections that a line `--` ends:
+ * connection list, relay list, domains (`l`, `r` or `-` before the name), and the facts - client,
+ * host names, local part, domain, one a line. */
+#include "acl/explain.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ENTRIES_MAX = 16, DOMAINS_MAX = 16, NAMES_MAX = 4, FACTS = 3, STATES = 4 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+static struct span next_line(struct span *rest)
+{
+    size_t end = span_find(*rest, '\n');
+    struct span line = span_sub(*rest, 0, end);
+    *rest = span_from(*rest, end + 1);
+    return line;
+}
+
+static struct span next_section(struct span *rest)
+{
+    struct span section = *rest;
+    section.n = 0;
+    while (rest->n > 0) {
+        struct span line = next_line(rest);
+        if (span_is(line, "--"))
+            break;
+        section.n = (size_t)(line.p - section.p) + line.n;
+    }
+    return section;
+}
+
+/* Every entry is taken or told, and none both. */
+static struct acl_list *read_list(struct span text, const char *file)
+{
+    struct acl_list *list = acl_list_new(NULL, 0);
+    struct acl_problems problems;
+    struct err e;
+    acl_problems_init(&problems);
+    check(list != NULL);
+    size_t n = 0;
+    while (text.n > 0 && n < ENTRIES_MAX) {
+        const struct acl_entry_source one = {next_line(&text), file, (unsigned)++n, 1};
+        check(acl_list_add(list, &one, 1, &problems, &e));
+    }
+    check(acl_list_count(list) + problems.n + problems.left_out == n);
+    for (size_t i = 0; i < problems.n; i++)
+        check(problems.v[i].text[0] != '\0' && problems.v[i].line >= 1);
+    acl_problems_deinit(&problems);
+    return list;
+}
+
+struct input {
+    struct acl_domain_options domains[DOMAINS_MAX];
+    char names[DOMAINS_MAX][300];
+    struct span hosts[NAMES_MAX];
+    struct acl_facts facts;
+    struct acl_listener_options listener;
+    struct acl_policy *policy;
+};
+
+static void read_policy(struct input *in, const uint8_t flags[4], struct span *rest)
+{
+    struct acl_options o = {
+        .connection = {.grant = (flags[0] & 1) != 0 ? ACL_ONLY : ACL_ALL_EXCEPT},
+        .relay = {.grant = (flags[0] & 2) != 0 ? ACL_ONLY : ACL_ALL_EXCEPT},
+        .relay_authenticated = (flags[0] & 4) != 0,
+        .anonymous = (flags[0] & 8) != 0,
+        .hostname = "relay.example.net",
+        .listeners = &in->listener,
+        .n_listeners = flags[1] & 1,
+        .domains = in->domains,
+    };
+    struct acl_problems problems;
+    struct err e;
+    in->listener = (struct acl_listener_options){.tls_required = (flags[1] & 2) != 0,
+                                                 .anonymous_set = (flags[1] & 4) != 0,
+                                                 .anonymous = (flags[1] & 8) != 0};
+    o.connection.list = read_list(next_section(rest), "connection");
+    o.relay.list = read_list(next_section(rest), "relay");
+    for (struct span text = next_section(rest); text.n > 0 && o.n_domains < DOMAINS_MAX;) {
+        struct span line = next_line(&text);
+        char *name = in->names[o.n_domains];
+        if (line.n == 0 || !span_cstr(span_from(line, 1), name, sizeof in->names[0]))
+            continue;
+        in->domains[o.n_domains] = (struct acl_domain_options){
+            .name = name,
+            .type = line.p[0] == 'l' ? ACL_DOMAIN_LOCAL : ACL_DOMAIN_REMOTE,
+            .relay = line.p[0] == 'r',
+            .at = {"domains", (unsigned)++o.n_domains, 1}};
+    }
+    acl_problems_init(&problems);
+    if (!acl_policy_new(&o, &in->policy, &problems, &e)) {
+        check(e.class == ERR_PERM && problems.n > 0 && in->policy == NULL);
+        check(o.connection.list != NULL && o.relay.list != NULL);
+    }
+    acl_list_free(&o.connection.list);
+    acl_list_free(&o.relay.list);
+    acl_problems_deinit(&problems);
+}
+
+static void read_facts(struct input *in, const uint8_t flags[4], struct span rest)
+{
+    struct acl_facts *f = &in->facts;
+    struct span client = next_line(&rest), hosts = next_line(&rest);
+    *f = (struct acl_facts){.origin = (flags[3] & 7) == 7 ? ACL_FROM_PICKUP : ACL_FROM_NETWORK,
+                            .authentication_failed = (flags[3] & 8) != 0,
+                            .identity = span_str("CORP\\printer")};
+    if (!netaddr_parse(client, &f->client))
+        f->client = netaddr_v4((const uint8_t[4]){192, 0, 2, 1});
+    f->names.v = in->hosts;
+    while (hosts.n > 0 && f->names.n < NAMES_MAX) {
+        size_t space = span_find(hosts, ' ');
+        in->hosts[f->names.n++] = span_sub(hosts, 0, space);
+        hosts = span_from(hosts, space + 1);
+    }
+    f->recipient.local = next_line(&rest);
+    f->recipient.domain = next_line(&rest);
+    f->recipient.text = f->recipient.local;
+    f->recipient.literal = f->recipient.domain.n > 0 && f->recipient.domain.p[0] == '[';
+    f->recipient.postmaster = f->recipient.domain.n == 0 && (flags[3] & 1) != 0;
+}
+
+/* ---- what holds for every answer ---- */
+
+static void check_text(const char *text, size_t size)
+{
+    check(memchr(text, '\0', size) != NULL);
+    for (; *text != '\0'; text++)
+        check((uint8_t)*text >= 0x20 && *text != 0x7f); /* it goes into replies and logs */
+}
+
+static unsigned unknown_facts(const struct acl_facts *f)
+{
+    return (f->names.state == FACT_UNKNOWN ? (unsigned)ACL_NEED_NAMES : 0u) |
+           (f->tls == FACT_UNKNOWN ? (unsigned)ACL_NEED_TLS : 0u) |
+           (f->identity_state == FACT_UNKNOWN ? (unsigned)ACL_NEED_IDENTITY : 0u);
+}
+
+static void check_reason(const struct acl_facts *f, enum acl_stage stage,
+                         const struct acl_reason *r)
+{
+    bool refused = r->verdict == ACL_DENY || r->verdict == ACL_DEFER;
+    check(r->stage == stage && r->rule[0] != '\0' && r->why[0] != '\0');
+    check_text(r->rule, sizeof r->rule);
+    check_text(r->entry, sizeof r->entry);
+    check_text(r->enhanced, sizeof r->enhanced);
+    check_text(r->text, sizeof r->text);
+    check_text(r->hint, sizeof r->hint);
+    check_text(r->why, sizeof r->why);
+    check_text(r->change, sizeof r->change);
+    check(refused == (r->code != 0));
+    check((r->verdict == ACL_NEED) == (r->need != 0) && (r->need & ~unknown_facts(f)) == 0);
+    check((r->verdict == ACL_ALLOW) == (r->change[0] == '\0'));
+    if (r->verdict == ACL_DENY)
+        check(r->code >= 500 && r->code < 600 && r->enhanced[0] == '5' && r->text[0] != '\0');
+    if (r->verdict == ACL_DEFER)
+        check(r->code >= 400 && r->code < 500 && r->enhanced[0] == '4' && r->text[0] != '\0');
+}
+
+static enum acl_verdict decide(const struct acl_policy *policy, const struct acl_facts *f,
+                               enum acl_stage stage)
+{
+    struct acl_reason a, b;
+    memset(&b, 0x55, sizeof b);
+    enum acl_verdict verdict = acl_decide(policy, stage, f, &a);
+    check(acl_decide(policy, stage, f, &b) == verdict && a.verdict == verdict);
+    check(memcmp(&a, &b, sizeof a) == 0); /* the same question, the same answer, to the byte */
+    check_reason(f, stage, &a);
+    return verdict;
+}
+
+static enum acl_fact_state *fact(struct acl_facts *f, int which)
+{
+    return which == 0 ? &f->names.state : which == 1 ? &f->tls : &f->identity_state;
+}
+
+/* What is settled without a fact, or in spite of its failure, no state of the fact may turn. A
+ * pattern that takes too many steps on a name is a failure of its own: DEFER. */
+static void check_fact(const struct acl_policy *policy, struct acl_facts f, int which)
+{
+    for (int stage = 0; stage < ACL_STAGES; stage++) {
+        enum acl_verdict v[STATES];
+        for (int state = 0; state < STATES; state++) {
+            *fact(&f, which) = (enum acl_fact_state)state;
+            v[state] = decide(policy, &f, (enum acl_stage)stage);
+            if (which == 0 && !acl_uses_names(policy))
+                check(v[state] == v[0]);
+        }
+        for (int state = 0; state < STATES; state++) {
+            enum acl_verdict unknown = v[FACT_UNKNOWN], failed = v[FACT_FAILED];
+            if (unknown == ACL_ALLOW || unknown == ACL_DENY)
+                check(v[state] == unknown);
+            if (failed == ACL_ALLOW || failed == ACL_DENY)
+                check(v[state] == failed || (state == FACT_UNKNOWN && v[state] == ACL_NEED));
+        }
+    }
+}
+
+static void check_explanation(const struct acl_policy *policy, const struct acl_facts *f)
+{
+    struct acl_explanation x;
+    struct acl_reason r;
+    struct buf text;
+    size_t n = 0;
+    acl_explain(policy, f, &x);
+    do {
+        check(n < x.n);
+        acl_decide(policy, (enum acl_stage)n, f, &r);
+        check(memcmp(&r, &x.steps[n], sizeof r) == 0);
+        n++;
+    } while (r.verdict == ACL_ALLOW && n < ACL_STAGES);
+    check(n == x.n && acl_explain_last(&x) == &x.steps[n - 1]);
+    check(x.outcome == (r.verdict == ACL_ALLOW  ? ACL_ALLOWED
+                        : r.verdict == ACL_DENY ? ACL_REFUSED
+                                                : ACL_CANNOT_TELL));
+    buf_init(&text, 16384);
+    check(acl_explain_text(&x, &text));
+    buf_deinit(&text);
+}
+
+/* A stranger without name and login who may relay makes an open relay. */
+static void check_open_relay(const struct acl_policy *policy, struct acl_facts f)
+{
+    struct acl_reason r;
+    bool open = acl_is_open_relay(policy, &r);
+    check_text(r.why, sizeof r.why);
+    check(open == (r.change[0] != '\0'));
+    bool global = netaddr_is_v4(&f.client) ? f.client.b[12] >= 11 && f.client.b[12] <= 99
+                                           : f.client.b[0] == 0x26;
+    if (!global || f.origin != ACL_FROM_NETWORK)
+        return;
+    f.names = (struct acl_names){.state = FACT_ABSENT};
+    f.tls = FACT_VALUE;
+    f.identity_state = FACT_ABSENT;
+    for (int stage = 0; stage < ACL_STAGES; stage++)
+        if (acl_decide(policy, (enum acl_stage)stage, &f, &r) != ACL_ALLOW)
+            return;
+    check(open || !r.relay_right);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct input in;
+    struct span rest = span_from(span_of(data, size), 5); /* four letters and a line end */
+    if (size < 5)
+        return 0;
+    in.policy = NULL;
+    read_policy(&in, data, &rest);
+    read_facts(&in, data, rest);
+    if (in.policy == NULL)
+        return 0;
+    struct acl_facts f = in.facts;
+    f.names.state = (enum acl_fact_state)(data[2] & 3);
+    f.tls = (enum acl_fact_state)(data[2] >> 2 & 3);
+    f.identity_state = (enum acl_fact_state)(data[2] >> 4 & 3);
+    for (int which = 0; which < FACTS; which++)
+        check_fact(in.policy, f, which);
+    check_explanation(in.policy, &f);
+    check_open_relay(in.policy, f);
+    check(acl_postmaster_domain(in.policy)[0] != '\0');
+    acl_policy_free(&in.policy);
+    return 0;
+}
