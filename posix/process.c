@@ -99,11 +99,25 @@ void process_name_thread(const char *name)
     (void)pthread_setname_np(pthread_self(), cut);
 }
 
-void process_hostname(char *out, size_t size)
+static void lower_case(char *name)
+{
+    for (char *c = name; *c != 0; c++)
+        *c = (char)tolower((unsigned char)*c);
+}
+
+void process_machine_name(char *out, size_t size)
 {
     char name[256] = "";
     if (gethostname(name, sizeof name - 1) != 0 || name[0] == 0)
         (void)snprintf(name, sizeof name, "localhost");
+    lower_case(name);
+    (void)snprintf(out, size, "%s", name);
+}
+
+void process_hostname(char *out, size_t size)
+{
+    char name[256];
+    process_machine_name(name, sizeof name);
     if (strchr(name, '.') == NULL) {
         struct addrinfo hints = {.ai_flags = AI_CANONNAME, .ai_socktype = SOCK_STREAM};
         struct addrinfo *found = NULL;
@@ -113,8 +127,7 @@ void process_hostname(char *out, size_t size)
             freeaddrinfo(found);
         }
     }
-    for (char *c = name; *c != 0; c++)
-        *c = (char)tolower((unsigned char)*c);
+    lower_case(name);
     (void)snprintf(out, size, "%s", name);
 }
 

@@ -22,16 +22,18 @@ static int exit_of(enum acl_outcome outcome)
     return EXIT_INTERNAL;
 }
 
-/* The machine's own name matters for postmaster alone; asking for it may ask the resolver, so it is
- * not asked for without need. */
+/* The machine's own name matters for postmaster, its other names for --user; asking for them may
+ * ask the resolver, so it is not asked for without need. */
 static const struct policy_machine *machine_for(const struct explain_options *o,
                                                 struct policy_machine *machine)
 {
     struct span to = span_str(o->to);
     if (to.n > 0 && to.p[0] == '<')
         to = span_from(to, 1);
+    static const char *const none[] = {""};
     *machine = (struct policy_machine){
-        .hostname = span_starts_nocase(to, "postmaster") ? NULL : "localhost"};
+        .hostname = span_starts_nocase(to, "postmaster") ? NULL : "localhost",
+        .names = o->user != NULL ? NULL : none};
     return machine;
 }
 

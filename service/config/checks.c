@@ -134,7 +134,7 @@ static void check_accounts(struct binder *b, const struct config *c)
     const char *wanted = c->authentication.basic.default_domain;
     bool known = wanted[0] == '\0';
     for (size_t i = 0; i < n && !known; i++)
-        known = has_name(&d[i], wanted);
+        known = has_name(&d[i], wanted) || d[i].backend != CONFIG_USERDB; /* policy knows more */
     if (!known)
         error_at(b, c, "authentication.basic.default_domain",
                  "no such domain, expected a name of authentication.domains");

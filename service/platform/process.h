@@ -28,6 +28,9 @@ void process_name_thread(const char *name); /* this thread, at most 15 bytes are
  * own name has no dot, and then may block. Falls back to the short name, then "localhost". */
 void process_hostname(char *out, size_t size);
 
+/* The machine's name as it is set, in lower case, with or without a domain; asks nobody. */
+void process_machine_name(char *out, size_t size);
+
 /* Ends the process at once, with nothing flushed and no handlers run. */
 void process_exit_now(int code);
 

@@ -2,6 +2,7 @@
 
 #include "platform/process.h"
 #include "platform/sock.h"
+#include "policy/accounts.h"
 #include "policy/lists.h"
 
 #include <stdio.h>
@@ -49,14 +50,6 @@ static bool build_names(struct policy *p, const struct policy_machine *machine)
            p->ca_file != NULL;
 }
 
-static unsigned mechanism_bits(const struct config_list *names)
-{
-    unsigned bits = 0;
-    for (size_t i = 0; i < names->count; i++)
-        bits |= auth_mechanism_parse(span_str(names->items[i].text));
-    return bits;
-}
-
 static bool build_listeners(struct policy *p)
 {
     const struct config *c = p->config;
@@ -77,7 +70,7 @@ static bool build_listeners(struct policy *p)
                                                            : from->anonymous == CONFIG_TRUE,
             .normalise_bare_lf = from->bare_lf == CONFIG_BARE_LF_NORMALISE,
             .mechanisms = from->mechanisms.count == 0 ? AUTH_MECHANISMS_ALL
-                                                      : mechanism_bits(&from->mechanisms)};
+                                                      : accounts_mechanisms(&from->mechanisms)};
     }
     p->listeners = l;
     p->listener_count = c->listeners.count;
@@ -111,94 +104,6 @@ static bool build_tls(struct policy *p)
     o->minimum_version = versions[t->minimum_version];
     p->tls = o;
     return true;
-}
-
-/* The texts of a list; NULL without memory. */
-static const char *const *texts(struct policy *p, const struct config_list *list)
-{
-    const char **out = arena_alloc(&p->arena, (list->count + 1) * sizeof *out);
-    for (size_t i = 0; out != NULL && i < list->count; i++)
-        out[i] = list->items[i].text;
-    return out;
-}
-
-static const char *optional_path(struct policy *p, const char *path)
-{
-    return path[0] == '\0' ? path : path_of(p, path);
-}
-
-static bool build_accounts(struct policy *p)
-{
-    static const enum auth_backend_kind kinds[] = {
-        [CONFIG_USERDB] = AUTH_BACKEND_USERDB,
-        [CONFIG_SYSTEM] = AUTH_BACKEND_SYSTEM,
-        [CONFIG_LDAP] = AUTH_BACKEND_LDAP,
-        [CONFIG_KERBEROS] = AUTH_BACKEND_KERBEROS,
-    };
-    const struct config_authentication *a = &p->config->authentication;
-    struct auth_domain *d = arena_alloc(&p->arena, (a->domains.count + 1) * sizeof *d);
-    if (d == NULL)
-        return false;
-    for (size_t i = 0; i < a->domains.count; i++) {
-        const struct config_auth_domain *from = &a->domains.items[i];
-        d[i] = (struct auth_domain){
-            .name = from->name,
-            .aliases = texts(p, &from->aliases),
-            .alias_count = from->aliases.count,
-            .backend = kinds[from->backend],
-            .allow = texts(p, &from->allow),
-            .allow_count = from->allow.count,
-            .system = {from->pam_service, from->helper},
-            .ldap = {from->url, optional_path(p, from->ca_file), from->bind, from->base},
-            .kerberos = {from->realm, from->service, optional_path(p, from->keytab),
-                         texts(p, &from->kdc), from->kdc.count},
-            .deadline_ms = (uint32_t)from->deadline_ms,
-            .lockout_below = (uint32_t)from->lockout_below,
-        };
-        if (d[i].aliases == NULL || d[i].allow == NULL || d[i].ldap.ca_file == NULL ||
-            d[i].kerberos.keytab == NULL || d[i].kerberos.kdcs == NULL)
-            return false;
-    }
-    p->auth.domains = d;
-    p->auth.domain_count = a->domains.count;
-    return true;
-}
-
-static bool build_auth(struct policy *p)
-{
-    const struct config_authentication *a = &p->config->authentication;
-    const struct config_throttle *t = &a->throttle;
-    /* There 0 stands for its default; a millisecond is what 0s means. */
-    uint64_t delay_ms = t->delay_ms > 0 ? t->delay_ms : 1;
-    uint64_t delay_max_ms = t->delay_max_ms > delay_ms ? t->delay_max_ms : delay_ms;
-    uint64_t account_ms = t->account_delay_max_ms > 0 ? t->account_delay_max_ms : 1;
-    struct auth_options *o = &p->auth;
-    o->mechanisms = mechanism_bits(&a->mechanisms);
-    if (a->integrated.enabled)
-        o->mechanisms |= mechanism_bits(&a->integrated.mechanisms);
-    o->integrated.enabled = a->integrated.enabled;
-    o->integrated.keytab = optional_path(p, a->integrated.keytab);
-    o->integrated.ntlm_auth = a->integrated.ntlm_auth;
-    if (o->integrated.keytab == NULL)
-        return false;
-    o->hostname = p->hostname;
-    o->basic.enabled = a->basic.enabled;
-    o->basic.require_tls = a->basic.require_tls;
-    o->basic.default_domain = a->basic.default_domain;
-    o->scram.require_tls = a->scram.require_tls;
-    o->scram.iterations = (uint32_t)a->scram.iterations;
-    o->throttle = (struct throttle_options){
-        .delay_ms = (uint32_t)delay_ms,
-        .delay_max_ms = (uint32_t)delay_max_ms,
-        .account_delay_max_ms = (uint32_t)account_ms,
-        .free_failures = (uint32_t)t->free_failures,
-        .refuse_after = (uint32_t)t->refuse_after,
-        .refuse_ms = (uint32_t)t->refuse_ms,
-        .refuse_max_ms = (uint32_t)t->refuse_max_ms,
-        .decay_ms = (uint32_t)t->decay_ms,
-    };
-    o->userdb_path = arena_printf(&p->arena, "%s/users.db", p->data_directory);
-    return o->userdb_path != NULL && build_accounts(p);
 }
 
 static void build_schedule(struct policy *p)
@@ -465,8 +370,8 @@ static bool build_route(struct policy *p, struct config_messages *m)
 
 bool build_policy(struct policy *p, const struct policy_machine *machine, struct config_messages *m)
 {
-    if (!build_names(p, machine) || !build_listeners(p) || !build_tls(p) || !build_auth(p) ||
-        !build_resolver(p))
+    if (!build_names(p, machine) || !build_listeners(p) || !build_tls(p) ||
+        !accounts_build(p, machine, m) || !build_resolver(p))
         return false;
     build_schedule(p);
     size_t errors = m->errors;

@@ -72,6 +72,10 @@ struct policy_machine {
     const struct netaddr *self; /* NULL: asked */
     size_t self_count;
     const char *hostname; /* NULL: asked */
+    /* What the machine is called, for "HOST\\user"; their first labels count as well. NULL: asked
+     * when a domain is of backend system. */
+    const char *const *names;
+    size_t name_count;
 };
 
 /* self: the addresses of this machine's interfaces; NULL: asked of the system when a list has

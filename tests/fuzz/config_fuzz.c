@@ -33,7 +33,8 @@ static void judge(const struct policy *p)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct netaddr self[1] = {{{0}}};
-    struct policy_machine machine = {self, 1, "relay.example.net"};
+    static const char *const names[] = {"relay.example.net"};
+    struct policy_machine machine = {self, 1, "relay.example.net", names, 1};
     struct config_messages m;
     struct policy *p;
     struct buf line;

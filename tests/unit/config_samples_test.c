@@ -6,7 +6,8 @@
 #include "support/test.h"
 
 static const struct netaddr self[1] = {{{0}}};
-static const struct policy_machine machine = {self, 1, "relay.example.net"};
+static const char *const machine_names[] = {"relay.example.net"};
+static const struct policy_machine machine = {self, 1, "relay.example.net", machine_names, 1};
 
 static const char *const bad[] = {"values",   "keys",  "entries",  "open_flow", "tab",
                                   "anchor",   "alias", "tag",      "second",    "top_list",

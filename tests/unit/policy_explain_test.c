@@ -23,7 +23,8 @@ static const char configuration[] =
 static struct policy *policy_of(const char *text)
 {
     static const struct netaddr nobody = {{0}};
-    struct policy_machine machine = {&nobody, 1, "relay.example.net"};
+    static const char *const names[] = {"relay.example.net"};
+    struct policy_machine machine = {&nobody, 1, "relay.example.net", names, 1};
     struct config_messages m;
     struct policy *p;
     config_messages_init(&m);

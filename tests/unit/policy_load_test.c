@@ -9,7 +9,8 @@ static struct policy *load_with(const char *text, const char *hostname, enum con
 {
     struct netaddr self;
     assert_true(netaddr_parse(span_str("192.0.2.200"), &self));
-    struct policy_machine machine = {&self, 1, hostname};
+    static const char *const names[] = {"relay-host-in-the-basement.corp.example"};
+    struct policy_machine machine = {&self, 1, hostname, names, 1};
     struct policy *p;
     config_messages_init(&messages);
     enum config_result got =
@@ -232,6 +233,105 @@ static void the_review_warns_of_what_will_not_work(void **state)
     drop(&p);
 }
 
+/* The first message at this line and column. */
+static const char *said_at(unsigned line, unsigned column, enum config_severity severity)
+{
+    for (size_t i = 0; i < messages.count; i++)
+        if (messages.items[i].at.line == line && messages.items[i].at.column == column &&
+            messages.items[i].severity == severity)
+            return messages.items[i].text;
+    return "";
+}
+
+static void names_that_stand_for_two_domains_are_reported_where_they_stand(void **state)
+{
+    (void)state;
+    struct policy *p = load("authentication:\n"
+                            "  domains:\n"
+                            "    - { name: CORP, aliases: [corp.example] }\n"
+                            "    - name: OTHER\n"
+                            "      aliases: [fine, corp.example]\n"
+                            "    - { name: ., backend: system }\n"
+                            "    - { name: K, backend: kerberos, realm: CORP.EXAMPLE }\n"
+                            "    - { name: relay-host-in-t }\n");
+    assert_string_equal(said_at(5, 23, CONFIG_WARNING),
+                        "\"corp.example\" names the entry \"CORP\" (line 3), which comes first: it "
+                        "has no effect here");
+    assert_string_equal(said_at(7, 37, CONFIG_WARNING),
+                        "\"CORP.EXAMPLE\" names the entry \"CORP\" (line 3): user@CORP.EXAMPLE is "
+                        "asked there");
+    assert_string_equal(
+        said_at(8, 9, CONFIG_WARNING),
+        "this machine is called \"relay-host-in-t\" too: clients who say so get this "
+        "domain, and not the machine's accounts (\".\")");
+    assert_int_equal(messages.count, 3);
+    assert_int_equal(p->auth.machine_name_count, 3);
+    assert_string_equal(p->auth.machine_names[1], "relay-host-in-the-basement");
+    drop(&p);
+}
+
+static void names_that_can_be_no_domain_are_refused_where_they_stand(void **state)
+{
+    (void)state;
+    load_with("authentication:\n"
+              "  basic: { default_domain: NOBODY }\n"
+              "  domains:\n"
+              "    - { name: ., backend: userdb }\n"
+              "    - { name: a@b }\n"
+              "    - { name: LOCAL, backend: system, aliases: ['x\\y', fine] }\n",
+              "relay.example.net", CONFIG_INVALID);
+    assert_string_equal(said_at(4, 9, CONFIG_ERROR),
+                        "\".\" stands for the accounts of this machine, expected backend: system");
+    assert_string_equal(said_at(5, 9, CONFIG_ERROR),
+                        "\"a@b\", expected a name without backslash, @ and control characters");
+    assert_string_equal(said_at(6, 49, CONFIG_ERROR),
+                        "\"x\\y\", expected a name without backslash, @ and control characters");
+    assert_string_equal(said_at(2, 12, CONFIG_ERROR),
+                        "no such domain, expected a name of authentication.domains");
+    assert_int_equal(messages.count, 4);
+    config_messages_deinit(&messages);
+}
+
+static void an_allow_list_names_accounts_and_groups_of_its_own_domain(void **state)
+{
+    (void)state;
+    struct policy *p = load("authentication:\n"
+                            "  domains:\n"
+                            "    - { name: ., backend: system, allow: ['.\\bob', carol,\n"
+                            "          'RELAY-HOST-IN-T\\Domain Users'] }\n");
+    assert_int_equal(p->auth.domains[0].allow_count, 3);
+    drop(&p);
+    load_with("authentication:\n"
+              "  domains:\n"
+              "    - { name: CORP, allow: ['CORP\\bob', 'OTHER\\bob', 'CORP\\', 'a\\b\\c'] }\n"
+              "    - { name: OTHER, backend: kerberos, allow: [x, 'CORP\\y'] }\n",
+              "relay.example.net", CONFIG_INVALID);
+    assert_string_equal(said_at(3, 41, CONFIG_ERROR),
+                        "\"OTHER\\bob\", expected an account of this domain: CORP\\name");
+    assert_string_equal(said_at(3, 54, CONFIG_ERROR),
+                        "\"CORP\\\", expected an account of this domain: CORP\\name");
+    assert_string_equal(said_at(3, 63, CONFIG_ERROR),
+                        "\"a\\b\\c\", expected an account of this domain: CORP\\name");
+    assert_string_equal(said_at(4, 52, CONFIG_ERROR),
+                        "\"CORP\\y\", expected an account or a group of this domain: OTHER\\name");
+    assert_int_equal(messages.count, 4);
+    config_messages_deinit(&messages);
+}
+
+static void a_realm_that_is_not_given_is_the_name_in_upper_case(void **state)
+{
+    (void)state;
+    struct policy *p = load("authentication:\n"
+                            "  basic: { default_domain: X.EXAMPLE }\n"
+                            "  domains:\n"
+                            "    - { name: users }\n"
+                            "    - { name: corp.example, backend: kerberos }\n"
+                            "    - { name: L, backend: ldap, bind: '{user}@x.example' }\n");
+    assert_string_equal(p->auth.domains[1].kerberos.realm, "CORP.EXAMPLE");
+    assert_int_equal(p->auth.machine_name_count, 0);
+    drop(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +344,10 @@ int main(void)
         cmocka_unit_test(listeners_inherit_and_are_found_by_their_text),
         cmocka_unit_test(an_open_relay_is_an_error_of_the_review_unless_declared),
         cmocka_unit_test(the_review_warns_of_what_will_not_work),
+        cmocka_unit_test(names_that_stand_for_two_domains_are_reported_where_they_stand),
+        cmocka_unit_test(names_that_can_be_no_domain_are_refused_where_they_stand),
+        cmocka_unit_test(an_allow_list_names_accounts_and_groups_of_its_own_domain),
+        cmocka_unit_test(a_realm_that_is_not_given_is_the_name_in_upper_case),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
