@@ -106,6 +106,7 @@ struct config_tls {
         size_t count;
     } certificates; /* further pairs, chosen by SNI */
     enum config_tls_version minimum_version;
+    const char *ciphers, *ciphersuites; /* "" = ours */
 };
 
 struct config_auth_domain {

@@ -96,6 +96,13 @@ OPTION("tls.certificates[].certificate", TEXT, AT_PAIR(certificate), .flags = SC
 OPTION("tls.certificates[].key", TEXT, AT_PAIR(key), .value = "", .help = "As tls.key."),
 OPTION("tls.minimum_version", WORD, AT(tls.minimum_version), .words = words_version, .value = "1.2",
     .help = "The oldest TLS version that is spoken with clients. Below 1.2 for old devices only."),
+OPTION("tls.ciphers", TEXT, AT(tls.ciphers), .value = "",
+    .help = "Ciphers for TLS 1.2 and below, as `openssl ciphers` writes them, best first. Empty: "
+            "ECDHE with AES-GCM or ChaCha20, and with a minimum_version below 1.2 those of old "
+            "devices too."),
+OPTION("tls.ciphersuites", TEXT, AT(tls.ciphersuites), .value = "",
+    .help = "Cipher suites for TLS 1.3, as TLS_AES_128_GCM_SHA256, with colons between. Empty: "
+            "OpenSSL's three."),
 
 SECTION("authentication", .help = "Who may prove to be somebody, and how."),
 OPTION("authentication.anonymous", BOOL, AT(authentication.anonymous), .value = "true",

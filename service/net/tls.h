@@ -20,7 +20,8 @@ struct tls_server_options {
     const struct tls_pair *more; /* chosen by SNI from their subject alternative names */
     size_t more_n;
     const char *minimum_version; /* "1.0" "1.1" "1.2" "1.3"; NULL: "1.2" */
-    const char *ciphers;         /* OpenSSL list for TLS 1.2 and below; NULL: ours */
+    const char *ciphers;         /* OpenSSL list for TLS 1.2 and below; NULL or "": ours */
+    const char *ciphersuites;    /* the same for TLS 1.3; NULL or "": OpenSSL's */
 };
 struct tls_context *tls_server_context(const struct tls_server_options *options, struct err *e);
 
@@ -40,6 +41,12 @@ void tls_unref(struct tls_context **c);
 
 /* Is this text a minimum_version that we know? */
 bool tls_version_known(const char *text);
+
+/* Could a server context take these lists? Stricter than OpenSSL: every name must be known, and
+ * what is left must encrypt and show a certificate. The error reads `"AES": is no cipher, expected
+ * ...`. Opens nothing but OpenSSL's own configuration. */
+bool tls_ciphers_check(const char *ciphers, const char *minimum_version, struct err *e);
+bool tls_ciphersuites_check(const char *suites, struct err *e);
 
 /* Why a handshake failed, in words for the log and the administrator. Empty: nothing to say. */
 struct tls_failure {

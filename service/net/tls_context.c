@@ -1,4 +1,4 @@
-/* What we allow: Mozilla's intermediate profile (version 5), narrowed to ECDHE. */
+/* A context: versions, certificates, what a session of it does. The ciphers: tls_ciphers.c. */
 #include "net/tls_internal.h"
 
 #include <openssl/err.h>
@@ -6,14 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char modern_ciphers[] =
-    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
-    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
-/* For the clients that a minimum of 1.0 or 1.1 is meant for: they know no AEAD, many no ECDHE. */
-static const char legacy_ciphers[] =
-    ":ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA:"
-    "AES128-GCM-SHA256:AES256-GCM-SHA384:AES128-SHA256:AES256-SHA256:AES128-SHA:AES256-SHA:"
-    "DES-CBC3-SHA:";
 static const char groups[] = "X25519:P-256:P-384";
 
 static const struct {
@@ -24,7 +16,7 @@ static const struct {
                 {"1.2", TLS1_2_VERSION},
                 {"1.3", TLS1_3_VERSION}};
 
-static int version_of(const char *text)
+int tls_version_number(const char *text)
 {
     for (size_t i = 0; i < sizeof versions / sizeof *versions; i++)
         if (strcmp(text, versions[i].text) == 0)
@@ -34,7 +26,7 @@ static int version_of(const char *text)
 
 bool tls_version_known(const char *text)
 {
-    return version_of(text) != 0;
+    return tls_version_number(text) != 0;
 }
 
 const char *tls_version_name(unsigned version)
@@ -48,13 +40,6 @@ const char *tls_version_name(unsigned version)
     case 0x0304: return "TLS 1.3";
     default: return "an unknown version";
     }
-}
-
-bool tls_legacy_has_cipher(const char *name)
-{
-    char between[80];
-    (void)snprintf(between, sizeof between, ":%s:", name);
-    return strstr(legacy_ciphers, between) != NULL;
 }
 
 /* The BIO of a session: SSL reads from the span that conn.c gave and writes into its buffer, so
@@ -133,7 +118,7 @@ static struct tls_context *context_new(const SSL_METHOD *method, struct err *e)
 
 static bool set_versions(struct tls_context *c, const char *minimum, struct err *e)
 {
-    c->minimum = version_of(minimum == NULL || minimum[0] == 0 ? "1.2" : minimum);
+    c->minimum = tls_version_number(minimum == NULL || minimum[0] == 0 ? "1.2" : minimum);
     if (c->minimum == 0)
         return err_set(e, ERR_PERM,
                        "tls.minimum_version: \"%s\": expected \"1.0\", \"1.1\", \"1.2\" or \"1.3\"",
@@ -142,27 +127,6 @@ static bool set_versions(struct tls_context *c, const char *minimum, struct err 
         SSL_CTX_set_max_proto_version(c->ctx, 0) != 1)
         return err_set(e, ERR_BUG, "tls: this OpenSSL does not know %s",
                        tls_version_name((unsigned)c->minimum));
-    return true;
-}
-
-static bool set_ciphers(struct tls_context *c, const char *given, struct err *e)
-{
-    char list[2048], text[200];
-    bool legacy = c->minimum < TLS1_2_VERSION;
-    bool ours = given == NULL || given[0] == 0;
-    /* OpenSSL 3 counts the MD5-SHA1 of TLS 1.0 and 1.1 as no security at all: they exist at level
-     * 0 only. That level stays the exception of those who asked for these versions. */
-    int n = snprintf(list, sizeof list, "%s%s%s", ours ? modern_ciphers : given,
-                     ours && legacy ? legacy_ciphers : ":",
-                     legacy && (ours || strstr(given, "@SECLEVEL") == NULL) ? "@SECLEVEL=0" : "");
-    if (n < 0 || (size_t)n >= sizeof list || SSL_CTX_set_cipher_list(c->ctx, list) != 1)
-        return err_set(e, ERR_PERM, "tls.ciphers: no cipher of the list is known: %s",
-                       tls_error_text(text, sizeof text));
-    (void)snprintf(
-        c->allowed, sizeof c->allowed, "%s%s%s, %s", tls_version_name((unsigned)c->minimum),
-        c->minimum < TLS1_3_VERSION ? " to " : "", c->minimum < TLS1_3_VERSION ? "TLS 1.3" : "",
-        ours ? (legacy ? "our ciphers with those for old clients" : "our ciphers (ECDHE)")
-             : "the ciphers of tls.ciphers");
     return true;
 }
 
@@ -236,7 +200,8 @@ struct tls_context *tls_server_context(const struct tls_server_options *options,
     if (c == NULL)
         return NULL;
     static const unsigned char session_context[] = "postern";
-    if (!set_versions(c, options->minimum_version, e) || !set_ciphers(c, options->ciphers, e) ||
+    if (!set_versions(c, options->minimum_version, e) ||
+        !tls_ciphers_set(c, options->ciphers, options->ciphersuites, e) ||
         !load_identities(c, options, e))
         goto fail;
     if (SSL_CTX_set1_groups_list(c->ctx, groups) != 1 ||

@@ -170,6 +170,11 @@ static void explain_ciphers(const struct tls_session *s, struct tls_failure *out
             continue;
         bool fits = (auth == NID_auth_rsa && key == EVP_PKEY_RSA) ||
                     (auth == NID_auth_ecdsa && key == EVP_PKEY_EC);
+        if (fits && s->context->own_list && !tls_context_has_cipher(s->context, c)) {
+            (void)snprintf(out->change, sizeof out->change, "add %s to tls.ciphers",
+                           SSL_CIPHER_get_name(c));
+            return;
+        }
         if (fits && s->context->minimum >= TLS1_2_VERSION &&
             tls_legacy_has_cipher(SSL_CIPHER_get_name(c))) {
             (void)snprintf(out->change, sizeof out->change,

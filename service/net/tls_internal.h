@@ -21,7 +21,8 @@ struct tls_context {
     BIO_METHOD *hooks;               /* the BIO that reads from a span and writes into a buf */
     struct tls_identity *identities; /* server: [0] is the main one */
     size_t identities_n;
-    int minimum; /* TLS1_2_VERSION, ... */
+    int minimum;   /* TLS1_2_VERSION, ... */
+    bool own_list; /* tls.ciphers is given */
     char allowed[300];
 };
 
@@ -57,6 +58,12 @@ bool tls_identity_shares_name(const struct tls_identity *a, const struct tls_ide
 const char *tls_error_text(char *out, size_t size);
 
 const char *tls_version_name(unsigned version); /* 0x0303 -> "TLS 1.2" */
+
+int tls_version_number(const char *text); /* "1.2" -> TLS1_2_VERSION; 0: unknown */
+
+/* tls_ciphers.c. NULL or "": ours. Needs the context's minimum. */
+bool tls_ciphers_set(struct tls_context *c, const char *ciphers, const char *suites, struct err *e);
+bool tls_context_has_cipher(const struct tls_context *c, const SSL_CIPHER *cipher);
 
 /* Is that cipher one of those that a minimum of 1.0 or 1.1 adds? */
 bool tls_legacy_has_cipher(const char *name);

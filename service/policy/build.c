@@ -85,10 +85,22 @@ static bool build_pair(struct policy *p, const char *certificate, const char *ke
     return pair->certificate != NULL && pair->key != NULL;
 }
 
-static bool build_tls(struct policy *p)
+static void bad_ciphers(const struct policy *p, const char *key, const struct err *e,
+                        struct config_messages *m)
+{
+    config_messages_add(m, CONFIG_ERROR, p->config->path, config_where(p->config, key, NULL), key,
+                        "%s", e->text);
+}
+
+static bool build_tls(struct policy *p, struct config_messages *m)
 {
     static const char *const versions[] = {"1.0", "1.1", "1.2", "1.3"};
     const struct config_tls *t = &p->config->tls;
+    struct err e;
+    if (t->ciphers[0] != '\0' && !tls_ciphers_check(t->ciphers, versions[t->minimum_version], &e))
+        bad_ciphers(p, "tls.ciphers", &e, m);
+    if (t->ciphersuites[0] != '\0' && !tls_ciphersuites_check(t->ciphersuites, &e))
+        bad_ciphers(p, "tls.ciphersuites", &e, m);
     if (t->certificate[0] == '\0')
         return true;
     struct tls_server_options *o = arena_alloc(&p->arena, sizeof *o);
@@ -102,6 +114,8 @@ static bool build_tls(struct policy *p)
     o->more = more;
     o->more_n = t->certificates.count;
     o->minimum_version = versions[t->minimum_version];
+    o->ciphers = t->ciphers;
+    o->ciphersuites = t->ciphersuites;
     p->tls = o;
     return true;
 }
@@ -370,7 +384,7 @@ static bool build_route(struct policy *p, struct config_messages *m)
 
 bool build_policy(struct policy *p, const struct policy_machine *machine, struct config_messages *m)
 {
-    if (!build_names(p, machine) || !build_listeners(p) || !build_tls(p) ||
+    if (!build_names(p, machine) || !build_listeners(p) || !build_tls(p, m) ||
         !accounts_build(p, machine, m) || !build_resolver(p))
         return false;
     build_schedule(p);

@@ -302,6 +302,55 @@ static void a_failed_handshake_names_the_offer_and_the_smallest_change(void **st
     }
 }
 
+/* The cipher that a client of this version gets; "" none, and then the change that is advised. */
+static void with_lists(struct peer *p, const char *ciphers, const char *suites, const char *cipher,
+                       const char *change)
+{
+    struct err e = {0};
+    const struct tls_server_options o = {.main = {files.other_certificate, files.other_key},
+                                         .ciphers = ciphers,
+                                         .ciphersuites = suites};
+    struct tls_context *context = tls_server_context(&o, &e);
+    if (context == NULL)
+        fail_msg("%s", e.text);
+    struct echo_server server;
+    echo_server_start(&server, ECHO_TLS, context, NULL);
+    meet(p, &server);
+    struct echo_seen seen = seen_after(&server, 1);
+    assert_int_equal(p->ok, cipher[0] != '\0');
+    if (p->ok)
+        assert_string_equal(SSL_CIPHER_get_name(SSL_SESSION_get0_cipher(p->session)), cipher);
+    else
+        assert_string_equal(seen.failure.change, change);
+    SSL_SESSION_free(p->session);
+    echo_server_stop(&server);
+    tls_unref(&context);
+}
+
+static void the_ciphers_of_the_configuration_are_the_ones_taken(void **state)
+{
+    (void)state;
+    struct peer any = {.minimum = TLS1_2_VERSION, .maximum = TLS1_2_VERSION};
+    with_lists(&any, "ECDHE-RSA-AES256-GCM-SHA384", NULL, "ECDHE-RSA-AES256-GCM-SHA384", "");
+    struct peer old = {
+        .minimum = TLS1_2_VERSION, .maximum = TLS1_2_VERSION, .ciphers = "AES128-SHA"};
+    with_lists(&old, "ECDHE-RSA-AES256-GCM-SHA384:AES128-SHA", NULL, "AES128-SHA", "");
+    struct peer other = {
+        .minimum = TLS1_2_VERSION, .maximum = TLS1_2_VERSION, .ciphers = "AES128-SHA"};
+    with_lists(&other, "ECDHE-RSA-AES256-GCM-SHA384", NULL, "", "add AES128-SHA to tls.ciphers");
+    struct peer newest = {.minimum = TLS1_3_VERSION, .maximum = TLS1_3_VERSION};
+    with_lists(&newest, "ECDHE-RSA-AES256-GCM-SHA384", "TLS_CHACHA20_POLY1305_SHA256",
+               "TLS_CHACHA20_POLY1305_SHA256", "");
+
+    struct err e = {0};
+    const struct tls_server_options o = {.main = {files.other_certificate, files.other_key},
+                                         .ciphers = "ECDHERSA"};
+    assert_null(tls_server_context(&o, &e));
+    assert_string_equal(e.text,
+                        "tls.ciphers: \"ECDHERSA\" is no cipher, expected names as `openssl "
+                        "ciphers` knows them, with colons between");
+}
+
 static void plain_text_on_a_tls_port_is_called_by_its_name(void **state)
 {
     (void)state;
@@ -420,6 +469,7 @@ int main(void)
         cmocka_unit_test(a_second_kind_of_key_serves_those_who_know_no_other),
         cmocka_unit_test(sessions_are_resumed_and_tls_unique_is_right_both_times),
         cmocka_unit_test(a_failed_handshake_names_the_offer_and_the_smallest_change),
+        cmocka_unit_test(the_ciphers_of_the_configuration_are_the_ones_taken),
         cmocka_unit_test(plain_text_on_a_tls_port_is_called_by_its_name),
         cmocka_unit_test(a_session_outlives_the_reload_of_its_context),
         cmocka_unit_test(files_that_cannot_be_used_are_named_with_the_reason),
