@@ -8,8 +8,8 @@
 
 enum {
     BUSY_TIMEOUT_MS = 1000, /* somebody looks with the sqlite3 shell */
-    PAGE_BYTES = 8192, /* 4 KiB pages cost twice the time for 50 KiB bodies, none saved for 4 KiB */
-    CHECKPOINT_PAGES = 2000,
+    PAGE_BYTES = 16384, /* holds three bodies of 4 KiB; smaller ones and larger ones are slower */
+    CHECKPOINT_PAGES = 1000,
     CACHE_KIB = 8192,
     ID_RESERVE = 1000, /* ids reserved by one write of meta */
 };

@@ -5,7 +5,7 @@
 #include "queue/queue.h"
 #include "support/queue_kit.h"
 
-enum { MESSAGES = 60, SIZE = 3000, PAGE = 8192 };
+enum { MESSAGES = 120, SIZE = 3000, PAGE = 16384 };
 
 struct tally {
     unsigned pages, unopenable, found, accepting;
