@@ -71,6 +71,7 @@ static json_t *message_json(const struct queue_message *m, bool whole)
     return o;
 }
 
+/* One page: {"messages": [...], "next": ...}. */
 static json_t *list(struct queue *q, json_t *request, struct err *e)
 {
     static const struct {
@@ -84,24 +85,18 @@ static json_t *list(struct queue *q, json_t *request, struct err *e)
     for (size_t i = 0; state != NULL && i < sizeof states / sizeof *states; i++)
         if (strcmp(states[i].name, state) == 0)
             filter.state = states[i].state;
-    struct queue_message **page = calloc(QUEUE_LIST_MAX, sizeof(struct queue_message *));
-    json_t *out = page == NULL ? NULL : json_array();
-    size_t count = QUEUE_LIST_MAX;
-    while (out != NULL && count == QUEUE_LIST_MAX) {
-        count = 0;
-        if (!queue_list(q, &filter, page, &count, e)) {
-            json_decref(out);
-            out = NULL;
-        }
-        for (size_t i = 0; i < count; i++) {
-            filter.after = page[i]->id;
-            if (out != NULL)
-                json_array_append_new(out, message_json(page[i], false));
-            queue_message_free(&page[i]);
-        }
+    filter.after = (uint64_t)json_integer_value(json_object_get(request, "after"));
+    struct queue_message *page[QUEUE_LIST_MAX];
+    size_t count;
+    uint64_t next;
+    if (!queue_list(q, &filter, page, &count, &next, e))
+        return NULL;
+    json_t *messages = json_array();
+    for (size_t i = 0; i < count; i++) {
+        json_array_append_new(messages, message_json(page[i], false));
+        queue_message_free(&page[i]);
     }
-    free(page);
-    return out;
+    return json_pack("{s:o, s:I}", "messages", messages, "next", (json_int_t)next);
 }
 
 static json_t *show(struct queue *q, uint64_t id, struct err *e)
@@ -127,21 +122,14 @@ static bool act(struct queue *q, const char *verb, uint64_t id, int64_t now_ms, 
     return err_set(e, ERR_PERM, "queue %s: no such operation", verb);
 }
 
-/* The ids that a request means. */
-static json_t *ids_of(struct queue *q, json_t *request, struct err *e)
+/* Of all messages that were listed, this one is gone since. */
+static bool is_gone(struct queue *q, uint64_t id)
 {
-    if (!json_is_true(json_object_get(request, "all")))
-        return json_incref(json_object_get(request, "ids"));
-    json_t *empty = json_object(), *all = list(q, empty, e), *ids = NULL;
-    json_decref(empty);
-    if (all != NULL) {
-        ids = json_array();
-        size_t i;
-        json_t *m;
-        json_array_foreach(all, i, m) json_array_append(ids, json_object_get(m, "id"));
-        json_decref(all);
-    }
-    return ids;
+    struct queue_message *m = NULL;
+    struct err e = {0};
+    bool there = queue_show(q, id, &m, &e);
+    queue_message_free(&m);
+    return !there && e.class == ERR_PERM;
 }
 
 json_t *queue_request(struct queue *q, json_t *request, int64_t now_ms, int *code, struct err *e)
@@ -151,12 +139,11 @@ json_t *queue_request(struct queue *q, json_t *request, int64_t now_ms, int *cod
     *code = 74;
     if (strcmp(verb, "list") == 0)
         return list(q, request, e);
-    json_t *ids = ids_of(q, request, e);
+    json_t *ids = json_object_get(request, "ids");
+    bool all = json_is_true(json_object_get(request, "all"));
     if (!json_is_array(ids)) {
-        json_decref(ids);
-        if (e->class == ERR_NONE)
-            (void)err_set(e, ERR_PERM, "queue %s: which message?", verb);
-        *code = e->class == ERR_TEMP ? 74 : 64;
+        (void)err_set(e, ERR_PERM, "queue %s: which message?", verb);
+        *code = 64;
         return NULL;
     }
     json_t *done = json_array();
@@ -174,12 +161,13 @@ json_t *queue_request(struct queue *q, json_t *request, int64_t now_ms, int *cod
         else if (act(q, verb, id, now_ms, e))
             one = json_string(text);
         ok = one != NULL;
-        if (ok)
+        if (!ok && all && e->class == ERR_PERM && is_gone(q, id))
+            ok = true;
+        else if (ok)
             json_array_append_new(done, one);
         else
             (void)err_wrap(e, "%s", text);
     }
-    json_decref(ids);
     if (ok)
         return done;
     json_decref(done);

@@ -8,11 +8,13 @@
 
 #include <jansson.h>
 
-/* request: {"command": "queue.list", "state"?, "text"?} or {"command": "queue.show" | "queue.hold"
- * | "queue.release" | "queue.retry" | "queue.remove", "ids": [..] | "all": true}. The result is an
- * array (list: {id, sender, size, created, state, recipients: [{address, state, attempts, next,
- * last_reply}]}) or for the others an object. NULL: *e says why and *code is the exit code (1: no
- * such message). Times are RFC 3339 texts in UTC; "next" null where none. */
+/* request: {"command": "queue.list", "state"?, "text"?, "after"?} gives one page, {"messages":
+ * [{id, sender, size, created, state, recipients: [{address, state, attempts, next, last_reply}]}],
+ * "next"}: the next page's "after", 0 = there is none (a page may be empty and not the last).
+ * {"command": "queue.show" | "queue.hold" | "queue.release" | "queue.retry" | "queue.remove",
+ * "ids": [..], "all"?} gives an array; with all: true it passes over what is gone meanwhile.
+ * NULL: *e says why and *code is the exit code (1: no such message). Times are RFC 3339 texts in
+ * UTC; a recipient's "next" is null where none. */
 json_t *queue_request(struct queue *q, json_t *request, int64_t now_ms, int *code, struct err *e);
 
 #endif

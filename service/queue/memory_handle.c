@@ -12,8 +12,6 @@ static struct entry *find_message(const struct memory_queue *q, uint64_t id, str
 
 static bool wanted(const struct queue_filter *f, const struct entry *m)
 {
-    if (m->receiving || m->id <= f->after)
-        return false;
     enum queue_state state = entry_state(m);
     if ((f->state == QUEUE_LIST_QUEUED && state != QUEUE_QUEUED) ||
         (f->state == QUEUE_LIST_CLAIMED && state != QUEUE_CLAIMED) ||
@@ -26,15 +24,25 @@ static bool wanted(const struct queue_filter *f, const struct entry *m)
 }
 
 bool memory_list(struct queue *queue, const struct queue_filter *filter, struct queue_message **out,
-                 size_t *count, struct err *e)
+                 size_t *count, uint64_t *next, struct err *e)
 {
     struct memory_queue *q = memory_of(queue);
-    for (size_t i = 0; i < q->count && *count < filter->max; i++) {
-        if (!wanted(filter, q->entries[i]))
+    size_t looked_at = 0, recipients = 0;
+    for (size_t i = 0; i < q->count; i++) {
+        const struct entry *m = q->entries[i];
+        if (m->receiving || m->id <= filter->after)
             continue;
-        if (!entry_export(q->entries[i], false, &out[*count], e))
-            return false;
-        ++*count;
+        looked_at++;
+        recipients += m->recipient_count;
+        if (wanted(filter, m)) {
+            if (!entry_export(m, false, &out[*count], e))
+                return false;
+            ++*count;
+        }
+        if (!queue_list_goes_on(filter, *count, looked_at, recipients)) {
+            *next = m->id;
+            break;
+        }
     }
     return true;
 }

@@ -36,7 +36,7 @@ void memory_drop(struct memory_queue *q, uint64_t id);
 bool memory_touch(struct memory_queue *q, uint64_t id, struct err *e);
 
 bool memory_list(struct queue *queue, const struct queue_filter *filter, struct queue_message **out,
-                 size_t *count, struct err *e);
+                 size_t *count, uint64_t *next, struct err *e);
 bool memory_show(struct queue *queue, uint64_t id, struct queue_message **out, struct err *e);
 bool memory_hold(struct queue *queue, uint64_t id, struct err *e);
 bool memory_release(struct queue *queue, uint64_t id, struct err *e);

@@ -297,15 +297,16 @@ bool queue_can_record(struct queue *q)
 }
 
 bool queue_list(struct queue *q, const struct queue_filter *filter, struct queue_message **out,
-                size_t *count, struct err *e)
+                size_t *count, uint64_t *next, struct err *e)
 {
     bool own;
     *count = 0;
+    *next = 0;
     if (filter->max == 0 || filter->max > QUEUE_LIST_MAX)
         return err_set(e, ERR_BUG, "queue: list of %zu messages", filter->max);
     if (!op_begin(q, &own, e))
         return false;
-    bool ok = q->ops->list(q, filter, out, count, e);
+    bool ok = q->ops->list(q, filter, out, count, next, e);
     if (op_end(q, own, ok, e))
         return true;
     for (size_t i = 0; i < *count; i++)

@@ -52,7 +52,8 @@ enum {
     QUEUE_REPLY_MAX = 1024,       /* a recipient's last reply is cut to this */
     QUEUE_RECIPIENTS_MAX = 1 << 20,
     QUEUE_CLAIM_MAX = 1000, /* messages by one claim */
-    QUEUE_LIST_MAX = 1000,  /* messages by one list */
+    QUEUE_LIST_MAX = 200,   /* messages that one list gives, and at how many it looks at most */
+    QUEUE_LIST_RECIPIENTS_MAX = 2000, /* it ends behind the message that makes it so many */
 };
 
 struct queue;
@@ -228,9 +229,12 @@ struct queue_filter {
     size_t max;       /* 1..QUEUE_LIST_MAX */
     struct span text; /* part of the sender or of a recipient, ASCII case ignored; empty: all */
 };
-/* By ascending id; out has room for max. Fewer than max: that was the end. No bodies. */
+/* One page, by ascending id; out has room for max. *next is `after` of the next page; 0: that was
+ * the end. A page may be empty and not the last: one call looks at a bounded number of messages,
+ * however few the filter lets through, so that mail never waits for somebody who looks. No bodies.
+ */
 bool queue_list(struct queue *q, const struct queue_filter *filter, struct queue_message **out,
-                size_t *count, struct err *e);
+                size_t *count, uint64_t *next, struct err *e);
 bool queue_show(struct queue *q, uint64_t id, struct queue_message **out, struct err *e);
 bool queue_hold(struct queue *q, uint64_t id, struct err *e);
 bool queue_release(struct queue *q, uint64_t id, struct err *e);
@@ -246,8 +250,13 @@ struct queue_counts {
 };
 bool queue_counts(struct queue *q, struct queue_counts *counts, struct err *e);
 
-/* Integrity of what is stored; report gets "ok" or the findings. May take long. */
+/* Integrity of what is stored; report gets "ok" or the findings, one a line. May take long. */
 bool queue_check(struct queue *q, struct buf *report, bool *sound, struct err *e);
+/* The same by a process of its own, whether or not another one has the queue open: on a connection
+ * that only reads, in one snapshot. It changes nothing, takes no lock, sweeps nothing; while it
+ * reads, the log of a running queue cannot be used anew and grows. A file that is too damaged to be
+ * opened is a finding. ERR_PERM: it is no queue that this version knows. */
+bool queue_sqlite_check(const char *path, struct buf *report, bool *sound, struct err *e);
 
 /* ---- the clock ---- */
 

@@ -29,7 +29,7 @@ struct queue_ops {
                   struct err *e);
     bool (*next_due)(struct queue *q, int64_t *due_ms, struct err *e);
     bool (*list)(struct queue *q, const struct queue_filter *filter, struct queue_message **out,
-                 size_t *count, struct err *e);
+                 size_t *count, uint64_t *next, struct err *e);
     bool (*show)(struct queue *q, uint64_t id, struct queue_message **out, struct err *e);
     bool (*hold)(struct queue *q, uint64_t id, struct err *e);
     bool (*release)(struct queue *q, uint64_t id, struct err *e);
@@ -68,6 +68,12 @@ bool queue_message_copy_envelope(struct queue_message *m, const struct queue_env
 struct span queue_header_section(struct span bytes);
 /* ASCII letters without case; an empty part is in everything. */
 bool queue_contains_nocase(struct span whole, struct span part);
+/* How far one list may look: so many messages with so many recipients. */
+static inline bool queue_list_goes_on(const struct queue_filter *f, size_t given, size_t looked_at,
+                                      size_t recipients)
+{
+    return given < f->max && looked_at < QUEUE_LIST_MAX && recipients < QUEUE_LIST_RECIPIENTS_MAX;
+}
 uint64_t queue_body_bytes(const struct queue_submission *submission);
 /* What storing it costs, in bytes, roughly and rather too much: rows and envelope included. */
 uint64_t queue_submission_cost(const struct queue_submission *submission);

@@ -31,6 +31,7 @@ static const char *const migrations[] = {
     " bytes INTEGER NOT NULL);"
     "CREATE TABLE meta(key INTEGER PRIMARY KEY, value INTEGER NOT NULL);",
 };
+_Static_assert(sizeof migrations / sizeof migrations[0] == QUEUE_SCHEMA, "one schema too many");
 
 #define MESSAGE_COLUMNS                                                                            \
     "id, accepted, size, chunks, recipients, held, flags, ret, origin, client, sender, envid,"     \

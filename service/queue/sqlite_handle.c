@@ -1,4 +1,4 @@
-/* sqlite_handle.c - what an administrator does with the queue: list, show, hold, remove, check. */
+/* sqlite_handle.c - what an administrator does with the queue: list, show, hold, remove. */
 #include "queue/sqlite_queue.h"
 
 #include <stdlib.h>
@@ -28,29 +28,34 @@ static bool text_wanted(struct span text, const struct queue_message *m)
 }
 
 bool sqlite_list(struct queue *queue, const struct queue_filter *filter, struct queue_message **out,
-                 size_t *count, struct err *e)
+                 size_t *count, uint64_t *next, struct err *e)
 {
     struct sqlite_queue *q = sqlite_of(queue);
+    size_t looked_at = 0, recipients = 0;
     struct sqlite3_stmt *from = q->sql[SQL_MESSAGE_FROM];
     if (!sqlite_ready(q, e))
         return false;
     store_bind_i64(from, 1, (int64_t)(filter->after < INT64_MAX ? filter->after : INT64_MAX));
     enum store_step step = STORE_DONE;
-    while (*count < filter->max && (step = store_step(q->store, from, e)) == STORE_ROW) {
+    while (*next == 0 && (step = store_step(q->store, from, e)) == STORE_ROW) {
         struct err cause = {0};
         uint64_t waiting;
-        if (!sqlite_load(q, from, INT64_MAX, &out[*count], &waiting, &cause)) {
-            if (cause.class == ERR_PERM) /* damaged: the others are listed all the same */
-                continue;
+        bool loaded = sqlite_load(q, from, INT64_MAX, &out[*count], &waiting, &cause);
+        if (!loaded && cause.class != ERR_PERM) { /* damaged: the others are listed all the same */
             store_reset(from);
             if (e != NULL)
                 *e = cause;
             return sqlite_read_failed(e);
         }
-        if (state_wanted(filter->state, out[*count]) && text_wanted(filter->text, out[*count]))
+        looked_at++;
+        recipients += loaded ? out[*count]->recipient_count : 0;
+        if (loaded && state_wanted(filter->state, out[*count]) &&
+            text_wanted(filter->text, out[*count]))
             ++*count;
         else
             queue_message_free(&out[*count]);
+        if (!queue_list_goes_on(filter, *count, looked_at, recipients))
+            *next = (uint64_t)store_column_i64(from, MESSAGE_ID);
     }
     store_reset(from);
     return step != STORE_FAILED || sqlite_read_failed(e);
@@ -170,68 +175,4 @@ bool sqlite_remove(struct queue *queue, uint64_t id, struct err *e)
         q->counts.claimed--;
     }
     return sqlite_delete(q, id, m.size, m.held, e);
-}
-
-/* ---- checking ---- */
-
-/* What integrity_check cannot know: that no message is half there. Each gives one number, 0. */
-static const struct {
-    const char *sql, *finding;
-} checks[] = {
-    {"SELECT count(*) FROM recipient WHERE NOT EXISTS"
-     "(SELECT 1 FROM message WHERE message.id = recipient.id >> 20)",
-     "recipients without a message"},
-    {"SELECT count(*) FROM chunk WHERE NOT EXISTS"
-     "(SELECT 1 FROM message WHERE message.id = chunk.id >> 20) AND NOT EXISTS"
-     "(SELECT 1 FROM receiving WHERE receiving.id = chunk.id >> 20)",
-     "chunks without a message"},
-    {"SELECT count(*) FROM message WHERE recipients <> (SELECT count(*) FROM recipient"
-     " WHERE recipient.id BETWEEN message.id << 20 AND (message.id << 20) + 1048575)",
-     "messages with missing recipients"},
-    {"SELECT count(*) FROM message WHERE chunks <> (SELECT count(*) FROM chunk"
-     " WHERE chunk.id BETWEEN message.id << 20 AND (message.id << 20) + 1048575)",
-     "messages with missing chunks"},
-    {"SELECT count(*) FROM message WHERE size <> (SELECT total(length(bytes)) FROM chunk"
-     " WHERE chunk.id BETWEEN message.id << 20 AND (message.id << 20) + 1048575)",
-     "messages whose size differs"},
-    {"SELECT count(*) FROM message WHERE (due IS NULL) <> (held <> 0) OR NOT EXISTS"
-     "(SELECT 1 FROM recipient WHERE state = 0"
-     " AND recipient.id BETWEEN message.id << 20 AND (message.id << 20) + 1048575)",
-     "messages that would never become due"},
-};
-
-static bool check_count(struct sqlite_queue *q, size_t which, int64_t *found, struct err *e)
-{
-    struct sqlite3_stmt *count;
-    if (!store_prepare(q->store, checks[which].sql, &count, e))
-        return false;
-    bool ok = store_step(q->store, count, e) == STORE_ROW;
-    *found = ok ? store_column_i64(count, 0) : 0;
-    store_finalize(&count);
-    return ok;
-}
-
-bool sqlite_check(struct queue *queue, struct buf *report, bool *sound, struct err *e)
-{
-    struct sqlite_queue *q = sqlite_of(queue);
-    if (!sqlite_ready(q, e) || !store_check(q->store, report, sound, e))
-        return false;
-    for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
-        struct err cause = {0};
-        int64_t found;
-        bool ok = check_count(q, i, &found, &cause);
-        if (!ok && cause.class != ERR_PERM) {
-            if (e != NULL)
-                *e = cause;
-            return false;
-        }
-        if (ok && found == 0)
-            continue;
-        *sound = false;
-        if (ok)
-            buf_addf(report, "\n%lld %s", (long long)found, checks[i].finding);
-        else
-            buf_addf(report, "\n%s: cannot tell", checks[i].finding);
-    }
-    return true;
 }

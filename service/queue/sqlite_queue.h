@@ -1,5 +1,6 @@
-/* sqlite_queue.h - the SQLite queue's inside, shared by its three files: queue_sqlite.c (opening,
- * batches, taking mail), sqlite_deliver.c (claims and results), sqlite_handle.c (list, show, hold).
+/* sqlite_queue.h - the SQLite queue's inside, shared by its files: queue_sqlite.c (opening,
+ * batches, taking mail), sqlite_deliver.c (claims and results), sqlite_handle.c (list, show, hold),
+ * sqlite_check.c.
  *
  * Tables. message: a row each, `due` its earliest waiting recipient, NULL while held. recipient and
  * chunk: keyed by message id * 2^20 + index, so that they need no index besides their rowid.
@@ -69,7 +70,7 @@ enum message_column {
 /* Columns of SQL_DUE_BY and _FROM. */
 enum due_column { DUE_ID, DUE_AT };
 
-enum { INDEX_BITS = 20 };
+enum { INDEX_BITS = 20, QUEUE_SCHEMA = 1 /* user_version of the file */ };
 
 struct sqlite_queue {
     struct queue base; /* first: ops cast */
@@ -149,7 +150,7 @@ bool sqlite_defer(struct queue *queue, uint64_t id, uint64_t owner, int64_t next
 bool sqlite_next_due(struct queue *queue, int64_t *due_ms, struct err *e);
 
 bool sqlite_list(struct queue *queue, const struct queue_filter *filter, struct queue_message **out,
-                 size_t *count, struct err *e);
+                 size_t *count, uint64_t *next, struct err *e);
 bool sqlite_show(struct queue *queue, uint64_t id, struct queue_message **out, struct err *e);
 bool sqlite_hold(struct queue *queue, uint64_t id, struct err *e);
 bool sqlite_release(struct queue *queue, uint64_t id, struct err *e);

@@ -253,6 +253,31 @@ bool store_open_reader(const struct store *s, struct store **reader, struct err 
     return true;
 }
 
+bool store_open_beside(const struct store_options *options, size_t schema, struct store **out,
+                       bool *damaged, struct err *e)
+{
+    int64_t version = 0;
+    *out = NULL;
+    *damaged = false;
+    struct store *s = handle_new(options->path, options->vfs, NULL, e);
+    if (s == NULL)
+        return false;
+    s->busy_timeout_ms = options->busy_timeout_ms;
+    bool ok = connect(s, SQLITE_OPEN_READONLY, e) && pragma_set(s, "query_only", 1, e) &&
+              pragma_i64(s, "PRAGMA user_version", &version, e);
+    if (ok && version != (int64_t)schema)
+        ok = err_set(e, ERR_PERM, "%s: it has schema %" PRId64 ", expected %zu", s->path, version,
+                     schema);
+    else if (!ok && s->db != NULL) {
+        int code = sqlite3_errcode(s->db) & 0xff; /* without the extension */
+        *damaged = code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+    }
+    if (!ok)
+        store_close(&s);
+    *out = s;
+    return ok;
+}
+
 void store_close(struct store **s)
 {
     if (s == NULL || *s == NULL)

@@ -42,6 +42,11 @@ bool store_open(const struct store_options *options, const char *const *migratio
                 struct store **s, struct err *e);
 /* A second, read-only connection to the same file, for another thread. It keeps the path, not s. */
 bool store_open_reader(const struct store *s, struct store **reader, struct err *e);
+/* A read-only connection to a file that another process may own; takes no lock of ours and migrates
+ * nothing. Refused with ERR_PERM unless its schema is of this version; *damaged: because the file
+ * is damaged. Of the options, path, vfs and busy_timeout_ms count. */
+bool store_open_beside(const struct store_options *options, size_t schema, struct store **s,
+                       bool *damaged, struct err *e);
 void store_close(struct store **s); /* NULL and a NULL store are taken */
 
 /* Statements are prepared once, belong to the store and are finalised by store_close. */

@@ -95,17 +95,26 @@ static void a_removed_message_is_gone_also_for_who_claims_it(void **state)
     assert_true(next > id); /* ids are never used twice */
 }
 
-static size_t list(struct queue *q, struct queue_filter filter, uint64_t *ids)
+static size_t page(struct queue *q, struct queue_filter filter, uint64_t *ids, uint64_t *next)
 {
     struct queue_message *m[QUEUE_LIST_MAX];
     struct err e = {0};
     size_t count;
-    if (!queue_list(q, &filter, m, &count, &e))
+    if (!queue_list(q, &filter, m, &count, next, &e))
         fail_msg("list: %s", e.text);
     for (size_t i = 0; i < count; i++) {
         ids[i] = m[i]->id;
         queue_message_free(&m[i]);
     }
+    return count;
+}
+
+/* That must be all of it. */
+static size_t list(struct queue *q, struct queue_filter filter, uint64_t *ids)
+{
+    uint64_t next;
+    size_t count = page(q, filter, ids, &next);
+    assert_true(next == 0);
     return count;
 }
 
@@ -121,9 +130,11 @@ static void the_list_pages_and_filters(void **state)
     assert_true(queue_receive_open(f->q, &receiving, &e));
     assert_true(queue_hold(f->q, id[3], &e));
     assert_int_equal(kit_claim_count(f->q, 0), 1); /* id[0] */
-    assert_int_equal(list(f->q, (struct queue_filter){.max = 3}, got), 3);
+    uint64_t next;
+    assert_int_equal(page(f->q, (struct queue_filter){.max = 3}, got, &next), 3);
     assert_int_equal(got[2], id[2]);
-    assert_int_equal(list(f->q, (struct queue_filter){.max = 3, .after = got[2]}, got), 2);
+    assert_true(next == id[2]);
+    assert_int_equal(list(f->q, (struct queue_filter){.max = 3, .after = next}, got), 2);
     assert_int_equal(got[0], id[3]);
     assert_int_equal(list(f->q, (struct queue_filter){.max = 9, .text = span_str("BOSS@")}, got),
                      1);
@@ -140,6 +151,47 @@ static void the_list_pages_and_filters(void **state)
         struct queue_filter filter = {.max = 10, .state = by_state[i].state};
         assert_int_equal(list(f->q, filter, got), by_state[i].count);
     }
+}
+
+/* However few are wanted: who takes mail waits for one page at most. */
+static void a_page_looks_at_no_more_than_it_may(void **state)
+{
+    struct contract *f = *state;
+    enum { MANY = 3 * QUEUE_LIST_MAX + 7 };
+    struct err e = {0};
+    uint64_t wanted = 0, next = 0, got[QUEUE_LIST_MAX];
+    assert_true(queue_batch_begin(f->q, &e));
+    for (size_t i = 0; i < MANY; i++)
+        wanted = kit_accept(f->q, i == MANY - 1 ? "needle@b" : "a@b", "r@x", "1", 10);
+    assert_true(queue_batch_commit(f->q, &e));
+    size_t pages = 0, found = 0;
+    do {
+        struct queue_filter filter = {.max = 5, .after = next, .text = span_str("needle")};
+        found += page(f->q, filter, got, &next);
+        pages++;
+    } while (next != 0);
+    assert_int_equal(pages, MANY / QUEUE_LIST_MAX + 1);
+    assert_int_equal(found, 1);
+    assert_true(got[0] == wanted);
+    assert_int_equal(page(f->q, (struct queue_filter){.max = QUEUE_LIST_MAX}, got, &next),
+                     QUEUE_LIST_MAX);
+    assert_true(next == got[QUEUE_LIST_MAX - 1]);
+}
+
+static void a_page_ends_behind_very_many_recipients(void **state)
+{
+    struct contract *f = *state;
+    enum { EACH = QUEUE_LIST_RECIPIENTS_MAX / 4 + 1, MESSAGES = 6 };
+    static struct queue_addressee to[EACH];
+    struct queue_submission s = {.recipients = to, .recipient_count = EACH};
+    struct err e = {0};
+    uint64_t id, next, got[QUEUE_LIST_MAX];
+    for (size_t i = 0; i < EACH; i++)
+        to[i].address = span_str("r@x");
+    for (size_t i = 0; i < MESSAGES; i++)
+        assert_true(queue_accept(f->q, &s, 10, &id, &e));
+    assert_int_equal(page(f->q, (struct queue_filter){.max = 9}, got, &next), 4);
+    assert_int_equal(list(f->q, (struct queue_filter){.max = 9, .after = next}, got), 2);
 }
 
 /* ---- the clock ---- */
@@ -164,6 +216,8 @@ int main(void)
         ON_ALL(a_retry_makes_what_waits_due_now),
         ON_ALL(a_removed_message_is_gone_also_for_who_claims_it),
         ON_ALL(the_list_pages_and_filters),
+        ON_ALL(a_page_looks_at_no_more_than_it_may),
+        ON_ALL(a_page_ends_behind_very_many_recipients),
         ON_ALL(the_clock_never_goes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -268,17 +268,31 @@ static bool is_sound(struct queue *q, char *why, size_t size)
     return sound;
 }
 
+static bool list_all(struct queue *q, struct queue_message **out, size_t max, size_t *count,
+                     struct err *e)
+{
+    struct queue_filter page = {.max = 0};
+    do {
+        size_t n;
+        assert_true(*count < max);
+        page.max = max - *count < QUEUE_LIST_MAX ? max - *count : QUEUE_LIST_MAX;
+        if (!queue_list(q, &page, out + *count, &n, &page.after, e))
+            return false;
+        *count += n;
+    } while (page.after != 0);
+    return true;
+}
+
 /* False, and why, when a promise is broken. The model then is what is there; no claims. */
 static bool verify(struct world *w, char *why, size_t size)
 {
     struct model *m = &w->m;
     struct queue_message *listed[MOST + 50];
-    struct queue_filter all = {.max = MOST + 50};
     struct err e = {0};
-    size_t count;
+    size_t count = 0;
     if (!is_sound(w->q, why, size))
         return false;
-    if (!queue_list(w->q, &all, listed, &count, &e)) {
+    if (!list_all(w->q, listed, MOST + 50, &count, &e)) {
         snprintf(why, size, "list: %s", e.text);
         return false;
     }

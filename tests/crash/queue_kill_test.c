@@ -216,16 +216,16 @@ static void verify(const char *path)
     struct queue_filter filter = {.max = QUEUE_LIST_MAX};
     struct err e = {0};
     size_t count;
+    uint64_t next;
     open_queue(path, &q);
     check_sound(q);
     assert_true(queue_reader_open(q, &reader, &e));
     for (size_t i = 0; i < known_count; i++)
         known[i].seen = false;
     do {
-        assert_true(queue_list(q, &filter, m, &count, &e));
+        assert_true(queue_list(q, &filter, m, &count, &next, &e));
         for (size_t i = 0; i < count; i++) {
             struct known *k = find(m[i]->id);
-            filter.after = m[i]->id;
             if (k != NULL) {
                 k->seen = true;
                 check_body(reader, m[i], k);
@@ -235,7 +235,8 @@ static void verify(const char *path)
             }
             queue_message_free(&m[i]);
         }
-    } while (count == filter.max);
+        filter.after = next;
+    } while (next != 0);
     for (size_t i = 0; i < known_count; i++) {
         if (!known[i].seen && !known[i].finishing)
             fail_msg("message %d was committed and is lost", (int)known[i].id);

@@ -1,4 +1,5 @@
 """From the queue to the next hop: routes, outcomes, retries, TLS and credentials on the way out."""
+import json
 import re
 import ssl
 import time
@@ -750,6 +751,56 @@ def test_the_queue_can_be_watched_and_worked(make):
         service.cli("queue", "retry", by_rcpt["0"])
         sink.wait(2)
         service.wait_queue_empty()
+
+
+def test_a_long_queue_is_listed_page_by_page(make):
+    with Sink() as sink:
+        sink.stop()
+        service = relay_to(make, sink, {"retry": ["1h"]})
+        with Client(service.port()) as client:
+            client.hello()
+            for i in range(450):
+                client.mail("a@local.example", f"v{i}@foreign.example", samples.message("m", b"x\r\n"))
+        listed = service.queue()
+        assert len(listed) == 450 and len({entry["id"] for entry in listed}) == 450
+        assert "v449@" in service.cli("queue", "list").stdout
+        found = service.cli("queue", "list", "--match", "V449@foreign", "--json")
+        assert [m["recipients"][0]["address"] for m in json.loads(found.stdout)] == [
+            "v449@foreign.example"]
+        nothing = service.cli("queue", "list", "--match", "nobody")
+        assert (nothing.returncode, nothing.stdout) == (0, "the queue is empty\n")
+        held = service.cli("queue", "hold", "--all", "--json")
+        assert held.returncode == 0 and len(json.loads(held.stdout)) == 450
+        assert {entry["state"] for entry in service.queue()} == {"held"}
+        assert service.stop() == 0
+        assert len(service.queue()) == 450  # and without the service
+        assert service.cli("queue", "remove", "--all").returncode == 0
+        assert service.queue() == []
+
+
+def test_the_queue_is_checked_with_and_without_the_service(make):
+    with Sink() as sink:
+        sink.stop()
+        service = relay_to(make, sink, {"retry": ["1h"]})
+        submit(service)
+        assert len(service.queue()) == 1
+        running = service.cli("queue", "check", "--json")
+        assert running.returncode == 0 and json.loads(running.stdout)["sound"] is True
+        assert service.stop() == 0
+        stopped = service.cli("queue", "check")
+        assert stopped.returncode == 0 and stopped.stdout.endswith("queue.db: sound\n")
+        store = service.data / "queue.db"
+        whole = store.read_bytes()
+        store.write_bytes(whole[:8192] + b"\xff" * 400 + whole[8592:])
+        damaged = service.cli("queue", "check")
+        assert damaged.returncode == 1 and "damaged: see docs/queue.md" in damaged.stdout
+        findings = json.loads(service.cli("queue", "check", "--json").stdout)
+        assert findings["sound"] is False and findings["findings"]
+        store.write_bytes(b"no database at all")
+        assert service.cli("queue", "check").returncode == 1
+        store.unlink()
+        assert service.cli("queue", "check").returncode == 66
+        assert service.cli("queue", "check", "Q1").returncode == 64
 
 
 def test_the_queue_outlives_a_restart(make):

@@ -344,8 +344,14 @@ def test_root_is_dropped_after_binding(certificates):
         service.add_user("late", "late password")
         assert service.cli("queue", "list").returncode == 0
         reload(service)
+        assert service.cli("queue", "check").returncode == 0
         for path in service.data.rglob("*"):
             assert path.stat().st_uid == nobody.pw_uid, path
+        service.stop()
+        assert service.cli("queue", "check").returncode == 0
+        for path in service.data.rglob("*"):
+            assert path.stat().st_uid == nobody.pw_uid, path
+        service.start()
     finally:
         service.finish()
         shutil.rmtree(folder, ignore_errors=True)
