@@ -24,6 +24,13 @@ static void queue_run(struct lane_job *job, void *context)
     j->result = queue_request(context, j->body, session_queue_now(j->env), &j->code, &j->e);
 }
 
+/* "retry" and "release": whatever was put off may be tried. */
+static bool asks_for_a_try(const json_t *body)
+{
+    const char *verb = json_string_value(json_object_get(body, "command"));
+    return verb != NULL && (strcmp(verb, "queue.retry") == 0 || strcmp(verb, "queue.release") == 0);
+}
+
 static void queue_done(struct lane_job *job)
 {
     struct queue_job *j = LIST_ENTRY(job, struct queue_job, job);
@@ -34,7 +41,10 @@ static void queue_done(struct lane_job *job)
         control_refuse(j->request, j->code, "queue: %s", j->e.text);
     } else {
         control_answer(j->request, j->result);
-        courier_wake(j->env->courier);
+        if (asks_for_a_try(j->body))
+            courier_try_now(j->env->courier);
+        else
+            courier_wake(j->env->courier);
     }
     json_decref(j->body);
     free(j);

@@ -38,6 +38,8 @@ static void wake_run(struct worker_item *item, struct worker *w)
     (void)w;
     struct courier *c = LIST_ENTRY(item, struct courier, wake_item);
     atomic_store(&c->woken, false);
+    if (atomic_exchange(&c->try_now, false))
+        destinations_try_now(c);
     tick(c);
 }
 
@@ -45,6 +47,13 @@ void courier_wake(struct courier *c)
 {
     if (c != NULL && !atomic_exchange(&c->woken, true))
         worker_post(c->desk->worker, &c->wake_item);
+}
+
+void courier_try_now(struct courier *c)
+{
+    if (c != NULL)
+        atomic_store(&c->try_now, true);
+    courier_wake(c);
 }
 
 /* ---- parcels ---- */
@@ -351,6 +360,7 @@ struct tls_context *courier_tls(struct courier *c, const char *domain)
 
 void courier_adopt(struct courier *c)
 {
+    destinations_try_now(c); /* the password may be another one now */
     credentials_clear(c);
     const struct policy *policy = c->desk->policy;
     c->credentials = calloc(policy->credentials_count + 1, sizeof *c->credentials);

@@ -31,8 +31,10 @@ void courier_abort(struct courier *c);
 /* After the desk's worker was joined. */
 void courier_free(struct courier **c);
 
-/* There is new mail, or mail that is due by command. From any thread, cheap. NULL is taken. */
+/* There is new mail. From any thread, cheap. NULL is taken. */
 void courier_wake(struct courier *c);
+/* The same by an administrator's command: a next hop that refused our log-in is asked again now. */
+void courier_try_now(struct courier *c);
 
 struct courier_status {
     size_t parcels, connections, destinations;

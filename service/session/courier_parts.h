@@ -25,7 +25,7 @@ struct courier {
     struct worker_timer *growth; /* what still waits after a moment gets another connection */
     struct worker_timer *again;  /* next hops that could not be reached get another attempt */
     struct worker_item wake_item;
-    atomic_bool woken;
+    atomic_bool woken, try_now;
     struct lane *reading_lane;
     struct queue_reader *reader; /* the reading lane's */
     struct list parcels;
@@ -33,6 +33,7 @@ struct courier {
     struct list destinations;
     size_t destination_count, connection_count;
     bool claiming, claim_again, started, draining, growing, pausing;
+    uint64_t pausing_until_ms;
     uint64_t full_since_ms; /* 0: there is room for parcels */
     struct courier_credentials *credentials;
     size_t credential_count;
@@ -86,6 +87,14 @@ struct destination {
     uint64_t pause_until_ms; /* no further connections before, while there are some */
     bool unreached;          /* the last attempt failed: one connection at a time tries again ... */
     uint64_t again_ms;       /* ... and not before; what arrives meanwhile waits for it */
+    /* Where we authenticate: until a log-in has succeeded one connection at a time is opened; after
+     * a refusal none is for a while, so that a wrong password does not lock the account there. What
+     * comes meanwhile is deferred with the same words. */
+    bool login_proved;
+    uint32_t login_pause_ms;
+    uint64_t login_again_ms; /* 0: no such pause */
+    int login_code;
+    char login_text[512];
 };
 
 /* courier.c */
@@ -125,8 +134,11 @@ void destination_put_back(struct destination *d, struct delivery *delivery);
 /* No connection could be had: what waits fails with this, unless others are open. */
 void destination_unreachable(struct destination *d, enum queue_outcome_kind kind, int code,
                              const char *status, const char *text);
+void destination_login_ok(struct destination *d);
+void destination_login_refused(struct destination *d, int code, const char *text);
 void destination_release(struct destination *d); /* frees it when nothing is left of it */
 void destinations_forget(struct courier *c);     /* those that only their failure was kept of */
+void destinations_try_now(struct courier *c);    /* the pauses after a refused log-in end */
 void destinations_quit_idle(struct courier *c);
 void destinations_abort(struct courier *c);
 /* Gives back the waiting deliveries of the fullest one, so that others get their turn. */

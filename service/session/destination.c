@@ -2,13 +2,16 @@
 #include "base/log.h"
 #include "session/courier_parts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     GIVE_BACK_MS = 30 * 1000,
     GROWTH_MS = 500,
-    AGAIN_MS = 100, /* between attempts to reach a next hop that could not be reached */
+    AGAIN_MS = 100,             /* between attempts to reach a next hop that could not be reached */
+    LOGIN_PAUSE_MS = 60 * 1000, /* after a refused log-in; doubles with each further one ... */
+    LOGIN_PAUSE_MAX_MS = 16 * 60 * 1000, /* ... up to this: some 90 a day */
 };
 
 static struct destination *find(struct courier *c, const char *key)
@@ -38,6 +41,11 @@ static struct destination *make(struct courier *c, const struct route_step *step
     return d;
 }
 
+static bool login_is_paused(const struct destination *d)
+{
+    return d->login_again_ms != 0 && worker_now_ms(d->courier->desk->worker) < d->login_again_ms;
+}
+
 void destination_add(struct courier *c, struct delivery *delivery)
 {
     const struct route_step *step = &delivery->route->steps[delivery->step];
@@ -46,6 +54,10 @@ void destination_add(struct courier *c, struct delivery *delivery)
         d = make(c, step, delivery->route->domain);
     if (d == NULL) {
         delivery_fail(delivery, QUEUE_DEFERRED, 0, "4.3.0", "no memory");
+        return;
+    }
+    if (login_is_paused(d)) {
+        delivery_fail(delivery, QUEUE_DEFERRED, d->login_code, "4.7.8", d->login_text);
         return;
     }
     list_push_back(&d->waiting, &delivery->node);
@@ -80,7 +92,8 @@ static bool is_paused(const struct destination *d)
 static bool may_open(const struct destination *d)
 {
     const struct courier *c = d->courier;
-    if (is_paused(d))
+    bool unproved = d->step.credentials != ROUTE_NO_CREDENTIALS && !d->login_proved;
+    if (is_paused(d) || (unproved && d->outbound_count > 0))
         return false;
     const struct config_delivery *limits = &c->desk->policy->config->delivery;
     return d->outbound_count < limits->connections_per_destination &&
@@ -127,9 +140,10 @@ void destinations_grow(void *arg)
 
 static void pause_until(struct courier *c, uint64_t at_ms)
 {
-    if (c->pausing || c->again == NULL)
+    if (c->again == NULL || (c->pausing && c->pausing_until_ms <= at_ms))
         return;
     c->pausing = true;
+    c->pausing_until_ms = at_ms;
     worker_timer_at(c->again, at_ms);
 }
 
@@ -142,10 +156,11 @@ void destinations_again(void *arg)
     while (n != NULL) {
         struct destination *d = LIST_ENTRY(n, struct destination, node);
         n = list_next(&c->destinations, n);
-        if (!d->unreached)
+        uint64_t at = d->login_again_ms > now ? d->login_again_ms : d->again_ms;
+        if (!d->unreached && d->login_again_ms == 0)
             continue;
-        if (d->again_ms > now) {
-            next_ms = d->again_ms < next_ms ? d->again_ms : next_ms;
+        if (at > now) {
+            next_ms = at < next_ms ? at : next_ms;
             continue;
         }
         destination_pump(d);
@@ -173,10 +188,40 @@ void destination_unreachable(struct destination *d, enum queue_outcome_kind kind
         delivery_fail(LIST_ENTRY(n, struct delivery, node), kind, code, status, text);
 }
 
+void destination_login_ok(struct destination *d)
+{
+    d->login_proved = true;
+    d->login_pause_ms = 0;
+    d->login_again_ms = 0;
+}
+
+void destination_login_refused(struct destination *d, int code, const char *text)
+{
+    uint32_t pause_ms = d->login_pause_ms == 0 ? LOGIN_PAUSE_MS : d->login_pause_ms * 2;
+    d->login_proved = false;
+    d->login_pause_ms = pause_ms > LOGIN_PAUSE_MAX_MS ? LOGIN_PAUSE_MAX_MS : pause_ms;
+    d->login_again_ms = worker_now_ms(d->courier->desk->worker) + d->login_pause_ms;
+    d->login_code = code;
+    (void)snprintf(d->login_text, sizeof d->login_text, "%s", text);
+    pause_until(d->courier, d->login_again_ms);
+}
+
+/* How long the next pause is, is kept: only a log-in that succeeds takes it back. */
+void destinations_try_now(struct courier *c)
+{
+    struct list_node *n = list_first(&c->destinations);
+    while (n != NULL) {
+        struct destination *d = LIST_ENTRY(n, struct destination, node);
+        n = list_next(&c->destinations, n);
+        d->login_again_ms = 0;
+        destination_release(d);
+    }
+}
+
 void destination_release(struct destination *d)
 {
     struct courier *c = d->courier;
-    if (d->waiting_count > 0 || d->outbound_count > 0 || is_paused(d))
+    if (d->waiting_count > 0 || d->outbound_count > 0 || is_paused(d) || login_is_paused(d))
         return; /* its timer comes back to it */
     list_remove(&d->node);
     c->destination_count--;
@@ -190,6 +235,7 @@ void destinations_forget(struct courier *c)
         struct destination *d = LIST_ENTRY(n, struct destination, node);
         n = list_next(&c->destinations, n);
         d->unreached = false;
+        d->login_again_ms = 0;
         destination_release(d);
     }
 }

@@ -124,7 +124,9 @@ void outbound_auth_challenge(struct outbound *o, struct span challenge)
 void outbound_auth_end(struct outbound *o)
 {
     struct err e = {0};
-    if (!auth_client_finish(o->auth, &e))
+    if (auth_client_finish(o->auth, &e))
+        destination_login_ok(o->destination);
+    else
         auth_unusable(o, e.text);
 }
 
@@ -138,6 +140,8 @@ void outbound_auth_refused(struct outbound *o, const struct smtp_client_outcome 
     log_event(LOG_ERROR, "outbound.auth.refused", LOG_S("host", o->hosts[o->host].name),
               LOG_S("why", text));
     o->final = true; /* the mail waits; nobody gets a report of it */
+    if (outcome->code >= 500)
+        destination_login_refused(o->destination, outcome->code, text);
     outbound_failed(o, QUEUE_DEFERRED, outcome->code, "4.7.8", text);
     smtp_client_quit(&o->engine, outbound_now(o));
 }
