@@ -311,16 +311,14 @@ static int mech_step(void *context, sasl_server_params_t *params, const char *in
                      const char **out, unsigned *out_n, sasl_out_params_t *oparams)
 {
     struct auth_exchange *x = context;
-    *out = "";
+    *out = NULL; /* with anything else libsasl2 would add a challenge of its own to a success */
     *out_n = 0;
     enum auth_outcome outcome = one_step(x, span_of(in, in == NULL ? 0 : in_n));
     if (outcome == AUTH_CONTINUE) {
         struct span reply = buf_span(&x->integrated.reply);
         x->integrated.challenged = true;
-        if (reply.n > 0) {
-            *out = (const char *)reply.p;
-            *out_n = (unsigned)reply.n;
-        }
+        *out = reply.n > 0 ? (const char *)reply.p : "";
+        *out_n = (unsigned)reply.n;
         return SASL_CONTINUE;
     }
     if (outcome != AUTH_OK)
