@@ -170,7 +170,9 @@ static enum auth_outcome handshake_done(struct auth_exchange *x)
     enum auth_outcome outcome = take_identity(x);
     if (outcome != AUTH_CONTINUE)
         return outcome;
-    if (x->integrated.reply.n > 0 || !x->integrated.challenged) {
+    /* RFC 4752 section 3.1: without a token of ours (the client asked for no mutual authentication,
+     * as curl does) the layer step follows at once. */
+    if (x->integrated.reply.n > 0 || (!has_layer_step(x) && !x->integrated.challenged)) {
         x->integrated.phase = INTEGRATED_PHASE_LAST;
         return AUTH_CONTINUE;
     }
