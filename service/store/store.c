@@ -1,5 +1,4 @@
 /* store.c - opening, migrating, measuring and checking a store. */
-#include "store/gather.h"
 #include "store/handle.h"
 
 #include "platform/files.h"
@@ -106,9 +105,8 @@ static bool harden(struct store *s, struct err *e)
 
 static bool connect(struct store *s, int flags, struct err *e)
 {
-    const char *vfs = gather_vfs(s->vfs);
     int code = sqlite3_open_v2(s->path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-                               vfs != NULL ? vfs : s->vfs);
+                               s->vfs);
     if (code != SQLITE_OK)
         return store_fail(s, code, "open", e);
     code = sqlite3_busy_timeout(s->db, (int)s->busy_timeout_ms);

@@ -355,7 +355,7 @@ static bool run_into_cut(struct world *w, int batches, bool *was_cut, char *why,
 static void a_power_cut_at_any_write_or_sync_loses_no_promise(void **state)
 {
     (void)state;
-    enum { BATCHES = 12 };
+    enum { BATCHES = 6 };
     unsigned long cuts = 0, promised = 0;
     /* The same workload again and again, the power fails one change later each time, until it does
      * not fail any more. */
