@@ -794,7 +794,7 @@ def test_the_queue_is_checked_with_and_without_the_service(make):
         assert stopped.returncode == 0 and stopped.stdout.endswith("queue.db: sound\n")
         store = service.data / "queue.db"
         whole = store.read_bytes()
-        store.write_bytes(whole[:8192] + b"\xff" * 400 + whole[8592:])
+        store.write_bytes(whole[:16384] + b"\xff" * 400 + whole[16784:])
         damaged = service.cli("queue", "check")
         assert damaged.returncode == 1 and "damaged: see docs/queue.md" in damaged.stdout
         findings = json.loads(service.cli("queue", "check", "--json").stdout)
