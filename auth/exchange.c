@@ -108,6 +108,19 @@ static enum auth_outcome still_valid(struct auth_exchange *x)
                : exchange_refuse(x, AUTH_BAD_CREDENTIALS, "the account was changed meanwhile");
 }
 
+/* Only once everything is proved, so that nobody learns from it who is on the list. Integrated
+ * mechanisms have asked already, for groups too (sasl_integrated.c). */
+static enum auth_outcome allowed(struct auth_exchange *x)
+{
+    size_t entry;
+    if ((x->mechanism & AUTH_MECHANISMS_INTEGRATED) != 0 ||
+        identity_allowed(&x->id, &x->s->options, &entry) != IDENTITY_ONLY_BY_GROUP)
+        return AUTH_OK;
+    x->guess = true;
+    return exchange_refuse(x, AUTH_BAD_CREDENTIALS,
+                           "the account is not on its domain's allow list");
+}
+
 static enum auth_outcome run(struct auth_exchange *x, bool has_input, struct span in,
                              struct span *challenge)
 {
@@ -141,7 +154,8 @@ static enum auth_outcome run(struct auth_exchange *x, bool has_input, struct spa
         return refusal_of(x, code);
     if (x->verdict != AUTH_CONTINUE) /* a call-back refused; libsasl2 must not overrule it */
         return x->verdict;
-    return exchange_is_scram(x) ? still_valid(x) : AUTH_OK;
+    outcome = exchange_is_scram(x) ? still_valid(x) : AUTH_OK;
+    return outcome == AUTH_OK ? allowed(x) : outcome;
 }
 
 void auth_exchange_step(struct auth_exchange *x, bool has_input, struct span in,

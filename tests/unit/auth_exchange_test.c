@@ -584,6 +584,28 @@ static void no_plug_in_but_ours_is_loaded(void **state)
         assert_null(strstr(maps, never[i]));
 }
 
+static void only_who_is_on_the_allow_list_gets_in(void **state)
+{
+    struct auth_lab *lab = *state;
+    static const char *const allow[] = {"users\\app@example.net", "printers"};
+    static const char *const names[] = {"PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"};
+    struct err e = {0};
+    struct auth_options o = lab->options;
+    lab->domains[0].allow = allow;
+    lab->domains[0].allow_count = 2;
+    auth_lab_must(auth_reload(lab->auth, &o, &e), &e);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct auth_lab_result r = auth_lab_login(lab, names[i], "app@example.net", "secret");
+        assert_int_equal(r.outcome, AUTH_OK);
+        r = auth_lab_login(lab, names[i], "alice", "secret");
+        assert_int_equal(r.outcome, AUTH_BAD_CREDENTIALS);
+        assert_string_equal(r.identity, "");
+        assert_non_null(strstr(r.reason, "allow list"));
+        r = auth_lab_login(lab, names[i], "alice", "wrong");
+        assert_int_equal(r.outcome, AUTH_BAD_CREDENTIALS);
+    }
+}
+
 static void bad_options_are_refused(void **state)
 {
     struct auth_lab *lab = *state;
@@ -623,6 +645,7 @@ int main(void)
         LAB_TEST(a_device_with_an_old_password_is_slow_but_not_an_attack),
         LAB_TEST(reloading_leaves_exchanges_their_options),
         LAB_TEST(no_plug_in_but_ours_is_loaded),
+        LAB_TEST(only_who_is_on_the_allow_list_gets_in),
         LAB_TEST(bad_options_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
