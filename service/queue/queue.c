@@ -300,15 +300,17 @@ bool queue_list(struct queue *q, const struct queue_filter *filter, struct queue
                 size_t *count, uint64_t *next, struct err *e)
 {
     bool own;
+    uint64_t end = 0; /* next may be the filter's own `after` */
     *count = 0;
-    *next = 0;
     if (filter->max == 0 || filter->max > QUEUE_LIST_MAX)
         return err_set(e, ERR_BUG, "queue: list of %zu messages", filter->max);
     if (!op_begin(q, &own, e))
         return false;
-    bool ok = q->ops->list(q, filter, out, count, next, e);
-    if (op_end(q, own, ok, e))
+    bool ok = q->ops->list(q, filter, out, count, &end, e);
+    if (op_end(q, own, ok, e)) {
+        *next = end;
         return true;
+    }
     for (size_t i = 0; i < *count; i++)
         queue_message_free(&out[i]);
     *count = 0;

@@ -229,10 +229,10 @@ struct queue_filter {
     size_t max;       /* 1..QUEUE_LIST_MAX */
     struct span text; /* part of the sender or of a recipient, ASCII case ignored; empty: all */
 };
-/* One page, by ascending id; out has room for max. *next is `after` of the next page; 0: that was
- * the end. A page may be empty and not the last: one call looks at a bounded number of messages,
- * however few the filter lets through, so that mail never waits for somebody who looks. No bodies.
- */
+/* One page, by ascending id; out has room for max. *next is `after` of the next page (it may point
+ * there at once); 0: that was the end. A page may be empty and not the last: one call looks at a
+ * bounded number of messages, however few the filter lets through, so that mail never waits for
+ * somebody who looks. No bodies. */
 bool queue_list(struct queue *q, const struct queue_filter *filter, struct queue_message **out,
                 size_t *count, uint64_t *next, struct err *e);
 bool queue_show(struct queue *q, uint64_t id, struct queue_message **out, struct err *e);
