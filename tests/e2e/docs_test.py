@@ -4,6 +4,7 @@ import importlib.util
 import json
 import pathlib
 import re
+import time
 import shlex
 import subprocess
 
@@ -362,9 +363,16 @@ def test_the_threads_of_the_architecture_are_those_that_run(make):
     table = (ROOT / "docs/architecture.md").read_text().partition("## Threads")[2].partition("##")[0]
     told = set(re.findall(r"^\| ([a-z][a-z-]*) \|", table, re.M)) - {"thread"}
     service = make().start()
-    names = {(task / "comm").read_text().strip()
-             for task in pathlib.Path(f"/proc/{service.process.pid}/task").iterdir()}
-    real = {"main" if name == BINARY.name else re.sub(r"-\d+$", "", name) for name in names}
+
+    def running():
+        names = {(task / "comm").read_text().strip()
+                 for task in pathlib.Path(f"/proc/{service.process.pid}/task").iterdir()}
+        return {"main" if name == BINARY.name else re.sub(r"-\d+$", "", name) for name in names}
+
+    # A thread gives itself its name, which may be a moment after the service is ready.
+    end = time.monotonic() + 10
+    while (real := running()) != told and time.monotonic() < end:
+        time.sleep(0.05)
     assert real == told
 
 
