@@ -57,8 +57,9 @@ static void prove(struct backend_entry *x, const struct auth_options *o,
                   const struct auth_domain *d, struct err *e)
 {
     if (kinds[d->backend].open == NULL) {
-        (void)snprintf(x->reason, sizeof x->reason, "this system has no such backend");
-        (void)snprintf(x->cure, sizeof x->cure, "take another backend for this domain");
+        (void)snprintf(x->reason, sizeof x->reason, "this version does not have this backend");
+        (void)snprintf(x->cure, sizeof x->cure,
+                       "take another backend, or integrated authentication, for this domain");
         return;
     }
     if (!kinds[d->backend].open(o, d, &x->backend, e)) {

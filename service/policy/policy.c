@@ -125,7 +125,7 @@ unsigned policy_mechanisms(const struct policy *p, bool tls)
         possible |= AUTH_MECHANISMS_INTEGRATED;
     if (userdb && (tls || !a->scram.require_tls))
         possible |= (unsigned)AUTH_SCRAM_SHA_256 | (tls ? (unsigned)AUTH_SCRAM_SHA_256_PLUS : 0);
-    if (a->domain_count > 0 && a->basic.enabled && (tls || !a->basic.require_tls))
+    if (userdb && a->basic.enabled && (tls || !a->basic.require_tls))
         possible |= (unsigned)AUTH_PLAIN | (unsigned)AUTH_LOGIN;
     return wanted & possible;
 }

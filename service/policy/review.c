@@ -64,6 +64,7 @@ static void review_listener(const struct policy *p, size_t i, struct config_mess
     if (!wants)
         possible |= policy_mechanisms(p, false);
     (void)snprintf(key, sizeof key, "listeners[%zu].anonymous", i);
+    possible &= l->mechanisms;
     if (!l->anonymous && possible == 0)
         say(p, m, key,
             "authentication is demanded here and no mechanism can be offered: nobody "
