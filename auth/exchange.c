@@ -108,17 +108,45 @@ static enum auth_outcome still_valid(struct auth_exchange *x)
                : exchange_refuse(x, AUTH_BAD_CREDENTIALS, "the account was changed meanwhile");
 }
 
-/* Only once everything is proved, so that nobody learns from it who is on the list. Integrated
- * mechanisms have asked already, for groups too (sasl_integrated.c). */
+static enum auth_outcome member_of_allowed(struct auth_exchange *x)
+{
+    const struct auth_options *o = &x->s->options;
+    const struct auth_domain *d = &o->domains[x->id.domain];
+    const char *names[EXCHANGE_GROUPS_MAX];
+    struct backend_groups groups = {.names = names};
+    char reason[BACKEND_REASON_MAX] = "";
+    for (size_t i = 0; i < d->allow_count && groups.count < EXCHANGE_GROUPS_MAX; i++) {
+        const char *name = identity_allow_name(d->allow[i], x->id.domain, o);
+        if (name != NULL)
+            names[groups.count++] = name;
+    }
+    if (groups.count == 0)
+        return exchange_refuse(x, AUTH_BAD_CREDENTIALS, "the account is not in the allow list");
+    switch (backends_member(x->s->backends.entries[x->id.domain], x->id.account, &groups, reason)) {
+    case BACKEND_OK: return AUTH_OK;
+    case BACKEND_BUSY:
+    case BACKEND_UNAVAILABLE: return exchange_refuse(x, AUTH_UNAVAILABLE, reason);
+    case BACKEND_BAD_PASSWORD:
+    case BACKEND_NO_ACCOUNT:
+    case BACKEND_DISABLED:
+    case BACKEND_NOT_ALLOWED:
+    case BACKEND_GUEST:
+    case BACKEND_UNSUPPORTED: break;
+    }
+    return exchange_refuse(x, AUTH_BAD_CREDENTIALS,
+                           reason[0] != 0 ? reason : "the account is not in the allow list");
+}
+
+/* Only once everything is proved, so that nobody learns from it who is on the list. */
 static enum auth_outcome allowed(struct auth_exchange *x)
 {
     size_t entry;
-    if ((x->mechanism & AUTH_MECHANISMS_INTEGRATED) != 0 ||
-        identity_allowed(&x->id, &x->s->options, &entry) != IDENTITY_ONLY_BY_GROUP)
+    if (identity_allowed(&x->id, &x->s->options, &entry) != IDENTITY_ONLY_BY_GROUP)
         return AUTH_OK;
-    x->guess = true;
-    return exchange_refuse(x, AUTH_BAD_CREDENTIALS,
-                           "the account is not on its domain's allow list");
+    x->guess = !exchange_is_integrated(x); /* a password may have been guessed, a ticket not */
+    if (x->s->backends.entries[x->id.domain] == x->s->backends.userdb) /* it has no groups */
+        return exchange_refuse(x, AUTH_BAD_CREDENTIALS, "the account is not in the allow list");
+    return member_of_allowed(x);
 }
 
 static enum auth_outcome run(struct auth_exchange *x, bool has_input, struct span in,

@@ -90,42 +90,10 @@ static void count_by_peer(struct auth_exchange *x)
                    (unsigned long long)auth_share_key(&x->peer.client));
 }
 
-static enum auth_outcome group_check(struct auth_exchange *x)
-{
-    const struct auth_options *o = &x->s->options;
-    const struct auth_domain *d = &o->domains[x->id.domain];
-    const char *names[EXCHANGE_GROUPS_MAX];
-    struct backend_groups groups = {.names = names};
-    char reason[BACKEND_REASON_MAX] = "";
-    for (size_t i = 0; i < d->allow_count && groups.count < EXCHANGE_GROUPS_MAX; i++) {
-        const char *name = identity_allow_name(d->allow[i], x->id.domain, o);
-        if (name != NULL)
-            names[groups.count++] = name;
-    }
-    if (groups.count == 0)
-        return exchange_refuse(x, AUTH_BAD_CREDENTIALS, "the account is not in the allow list");
-    switch (backends_member(x->s->backends.entries[x->id.domain], x->id.account, &groups, reason)) {
-    case BACKEND_OK: return AUTH_OK;
-    case BACKEND_BUSY:
-    case BACKEND_UNAVAILABLE: return exchange_refuse(x, AUTH_UNAVAILABLE, reason);
-    case BACKEND_BAD_PASSWORD:
-    case BACKEND_NO_ACCOUNT:
-    case BACKEND_DISABLED:
-    case BACKEND_NOT_ALLOWED:
-    case BACKEND_GUEST:
-    case BACKEND_UNSUPPORTED: break;
-    }
-    return exchange_refuse(x, AUTH_BAD_CREDENTIALS,
-                           reason[0] != 0 ? reason : "the account is not in the allow list");
-}
-
-/* The proof stands; may this account in? */
+/* The proof stands; exchange.c asks the allow list. */
 static enum auth_outcome finish(struct auth_exchange *x)
 {
-    size_t entry;
     x->guess = false;
-    if (identity_allowed(&x->id, &x->s->options, &entry) == IDENTITY_ONLY_BY_GROUP)
-        return group_check(x);
     return AUTH_OK;
 }
 
