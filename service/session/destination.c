@@ -41,11 +41,6 @@ static struct destination *make(struct courier *c, const struct route_step *step
     return d;
 }
 
-static bool login_is_paused(const struct destination *d)
-{
-    return d->login_again_ms != 0 && worker_now_ms(d->courier->desk->worker) < d->login_again_ms;
-}
-
 void destination_add(struct courier *c, struct delivery *delivery)
 {
     const struct route_step *step = &delivery->route->steps[delivery->step];
@@ -54,10 +49,6 @@ void destination_add(struct courier *c, struct delivery *delivery)
         d = make(c, step, delivery->route->domain);
     if (d == NULL) {
         delivery_fail(delivery, QUEUE_DEFERRED, 0, "4.3.0", "no memory");
-        return;
-    }
-    if (login_is_paused(d)) {
-        delivery_fail(delivery, QUEUE_DEFERRED, d->login_code, "4.7.8", d->login_text);
         return;
     }
     list_push_back(&d->waiting, &delivery->node);
@@ -101,11 +92,33 @@ static bool may_open(const struct destination *d)
            (d->outbound_count == 0 || worker_now_ms(c->desk->worker) >= d->pause_until_ms);
 }
 
+static bool login_is_paused(const struct destination *d)
+{
+    return d->login_again_ms != 0 && worker_now_ms(d->courier->desk->worker) < d->login_again_ms;
+}
+
+static void fail_waiting(struct destination *d, enum queue_outcome_kind kind, int code,
+                         const char *status, const char *text)
+{
+    struct list waiting;
+    list_init(&waiting);
+    struct list_node *n;
+    while ((n = list_pop_front(&d->waiting)) != NULL)
+        list_push_back(&waiting, n);
+    d->waiting_count = 0;
+    while ((n = list_pop_front(&waiting)) != NULL)
+        delivery_fail(LIST_ENTRY(n, struct delivery, node), kind, code, status, text);
+}
+
 /* Idle connections first; then new ones. A connection is good for more than one message: there are
  * more of them only when more waits than they can take soon, or when it has waited (growth). */
 void destination_pump(struct destination *d)
 {
     struct courier *c = d->courier;
+    if (login_is_paused(d) && d->outbound_count == 0) { /* the answer is known */
+        fail_waiting(d, QUEUE_DEFERRED, d->login_code, "4.7.8", d->login_text);
+        return;
+    }
     struct list_node *n = list_first(&d->outbound);
     while (n != NULL && d->idle_count > 0 && d->waiting_count > 0) {
         struct list_node *next = list_next(&d->outbound, n);
@@ -178,14 +191,7 @@ void destination_unreachable(struct destination *d, enum queue_outcome_kind kind
     d->unreached = true;
     d->again_ms = worker_now_ms(d->courier->desk->worker) + AGAIN_MS;
     pause_until(d->courier, d->again_ms);
-    struct list waiting;
-    list_init(&waiting);
-    struct list_node *n;
-    while ((n = list_pop_front(&d->waiting)) != NULL)
-        list_push_back(&waiting, n);
-    d->waiting_count = 0;
-    while ((n = list_pop_front(&waiting)) != NULL)
-        delivery_fail(LIST_ENTRY(n, struct delivery, node), kind, code, status, text);
+    fail_waiting(d, kind, code, status, text);
 }
 
 void destination_login_ok(struct destination *d)
@@ -193,6 +199,7 @@ void destination_login_ok(struct destination *d)
     d->login_proved = true;
     d->login_pause_ms = 0;
     d->login_again_ms = 0;
+    destination_pump(d); /* what waited for this may have connections of its own */
 }
 
 void destination_login_refused(struct destination *d, int code, const char *text)
