@@ -1,7 +1,8 @@
 #define _GNU_SOURCE /* getresuid, sched_getaffinity, pthread_setname_np */
 #include "platform/process.h"
 
-#include <ctype.h>
+#include "base/span.h"
+
 #include <errno.h>
 #include <grp.h>
 #include <netdb.h>
@@ -99,18 +100,12 @@ void process_name_thread(const char *name)
     (void)pthread_setname_np(pthread_self(), cut);
 }
 
-static void lower_case(char *name)
-{
-    for (char *c = name; *c != 0; c++)
-        *c = (char)tolower((unsigned char)*c);
-}
-
 void process_machine_name(char *out, size_t size)
 {
     char name[256] = "";
     if (gethostname(name, sizeof name - 1) != 0 || name[0] == 0)
         (void)snprintf(name, sizeof name, "localhost");
-    lower_case(name);
+    ascii_lower_str(name);
     (void)snprintf(out, size, "%s", name);
 }
 
@@ -127,7 +122,7 @@ void process_hostname(char *out, size_t size)
             freeaddrinfo(found);
         }
     }
-    lower_case(name);
+    ascii_lower_str(name);
     (void)snprintf(out, size, "%s", name);
 }
 

@@ -2,6 +2,7 @@
 
 #include "auth/identity.h"
 #include "platform/process.h"
+#include "policy/build.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -25,11 +26,6 @@ static const char *const *texts(struct policy *p, const struct config_list *list
     for (size_t i = 0; out != NULL && i < list->count; i++)
         out[i] = list->items[i].text;
     return out;
-}
-
-static const char *optional_path(struct policy *p, const char *path)
-{
-    return path[0] == '\0' ? path : config_file_path(p->config, &p->arena, path);
 }
 
 /* The realm is the domain's name in upper case where it is not given. */
@@ -66,8 +62,8 @@ static bool build_domains(struct policy *p)
             .allow = texts(p, &from->allow),
             .allow_count = from->allow.count,
             .system = {from->pam_service, from->helper},
-            .ldap = {from->url, optional_path(p, from->ca_file), from->bind, from->base},
-            .kerberos = {realm_of(p, from), from->service, optional_path(p, from->keytab),
+            .ldap = {from->url, build_path(p, from->ca_file), from->bind, from->base},
+            .kerberos = {realm_of(p, from), from->service, build_path(p, from->keytab),
                          texts(p, &from->kdc), from->kdc.count},
             .deadline_ms = (uint32_t)from->deadline_ms,
             .lockout_below = (uint32_t)from->lockout_below,
@@ -95,7 +91,7 @@ static bool build_options(struct policy *p)
     if (a->integrated.enabled)
         o->mechanisms |= accounts_mechanisms(&a->integrated.mechanisms);
     o->integrated.enabled = a->integrated.enabled;
-    o->integrated.keytab = optional_path(p, a->integrated.keytab);
+    o->integrated.keytab = build_path(p, a->integrated.keytab);
     o->integrated.ntlm_auth = a->integrated.ntlm_auth;
     if (o->integrated.keytab == NULL)
         return false;

@@ -11,8 +11,7 @@
 
 enum { ROUTE_PROBLEMS_MAX = 64, KEY_MAX = 96 };
 
-/* "" stays "": such an option is not given. */
-static const char *path_of(struct policy *p, const char *path)
+const char *build_path(struct policy *p, const char *path)
 {
     return path[0] == '\0' ? "" : config_file_path(p->config, &p->arena, path);
 }
@@ -43,9 +42,9 @@ static bool build_names(struct policy *p, const struct policy_machine *machine)
         process_hostname(name, sizeof name);
         p->hostname = arena_str(&p->arena, name);
     }
-    p->data_directory = path_of(p, s->data_directory);
-    p->log_file = path_of(p, p->config->logging.file);
-    p->ca_file = path_of(p, p->config->delivery.ca_file);
+    p->data_directory = build_path(p, s->data_directory);
+    p->log_file = build_path(p, p->config->logging.file);
+    p->ca_file = build_path(p, p->config->delivery.ca_file);
     return p->hostname != NULL && p->data_directory != NULL && p->log_file != NULL &&
            p->ca_file != NULL;
 }
@@ -80,8 +79,8 @@ static bool build_listeners(struct policy *p)
 static bool build_pair(struct policy *p, const char *certificate, const char *key,
                        struct tls_pair *pair)
 {
-    pair->certificate = path_of(p, certificate);
-    pair->key = key[0] == '\0' ? pair->certificate : path_of(p, key);
+    pair->certificate = build_path(p, certificate);
+    pair->key = key[0] == '\0' ? pair->certificate : build_path(p, key);
     return pair->certificate != NULL && pair->key != NULL;
 }
 
@@ -299,7 +298,7 @@ static size_t add_credentials(struct policy *p, struct policy_credentials *table
     if (from->user[0] == '\0')
         return ROUTE_NO_CREDENTIALS;
     table[p->credentials_count] =
-        (struct policy_credentials){from->user, path_of(p, from->password_file)};
+        (struct policy_credentials){from->user, build_path(p, from->password_file)};
     return p->credentials_count++;
 }
 
@@ -325,7 +324,7 @@ static void build_route_domain(struct policy *p, size_t i, struct policy_credent
     if (d->type == CONFIG_REMOTE &&
         route_domain_to_ascii(span_str(d->name + (wild ? 2 : 0)), ascii, &e))
         authorities[p->authorities_count++] = (struct policy_authorities){
-            arena_printf(&p->arena, "%s%s", wild ? "*." : "", ascii), path_of(p, d->ca_file)};
+            arena_printf(&p->arena, "%s%s", wild ? "*." : "", ascii), build_path(p, d->ca_file)};
 }
 
 static bool tables_complete(const struct policy *p)

@@ -9,4 +9,8 @@
 bool build_policy(struct policy *p, const struct policy_machine *machine,
                   struct config_messages *m);
 
+/* A path of the configuration, from the file's folder; "" stays "": such an option is not given.
+ * NULL without memory. */
+const char *build_path(struct policy *p, const char *path);
+
 #endif
