@@ -3,6 +3,7 @@
  * connection list, relay list, domains (`l`, `r` or `-` before the name), and the facts - client,
  * host names, local part, domain, one a line. */
 #include "acl/explain.h"
+#include "lines.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,20 +11,6 @@
 enum { ENTRIES_MAX = 16, DOMAINS_MAX = 16, NAMES_MAX = 4, FACTS = 3, STATES = 4 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
-static struct span next_line(struct span *rest)
-{
-    size_t end = span_find(*rest, '\n');
-    struct span line = span_sub(*rest, 0, end);
-    *rest = span_from(*rest, end + 1);
-    return line;
-}
 
 static struct span next_section(struct span *rest)
 {

@@ -2,6 +2,7 @@
  * flags and then a line each of smart hosts, host name, masquerade, local part and domain; the
  * lines that follow are domains: a letter of flags, the name, and smart hosts behind a space. */
 #include "route/route.h"
+#include "lines.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,20 +10,6 @@
 enum { DOMAINS_MAX = 12, TEXT_MAX = 600, MX_MAX = 12, PROBLEMS_MAX = 4 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
-static struct span next_line(struct span *rest)
-{
-    size_t end = span_find(*rest, '\n');
-    struct span line = span_sub(*rest, 0, end);
-    *rest = span_from(*rest, end + 1);
-    return line;
-}
 
 struct input {
     struct route_options options;
