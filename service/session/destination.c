@@ -9,7 +9,7 @@
 enum {
     GIVE_BACK_MS = 30 * 1000,
     GROWTH_MS = 500,
-    AGAIN_MS = 100,             /* between attempts to reach a next hop that could not be reached */
+    AGAIN_MS = 250,             /* between attempts to reach a next hop that could not be reached */
     LOGIN_PAUSE_MS = 60 * 1000, /* after a refused log-in; doubles with each further one ... */
     LOGIN_PAUSE_MAX_MS = 16 * 60 * 1000, /* ... up to this: some 90 a day */
 };
