@@ -549,6 +549,7 @@ bool queue_sqlite_open(const struct queue_options *options, struct queue **out, 
         .vfs = options->vfs,
         .recovery = "stop the service and follow docs/queue.md, \"A damaged queue\"",
         .exclusive = true,
+        .gather_log = true,
         .busy_timeout_ms = BUSY_TIMEOUT_MS,
         .page_bytes = PAGE_BYTES,
         .checkpoint_pages =

@@ -1,4 +1,5 @@
 /* store.c - opening, migrating, measuring and checking a store. */
+#include "store/gather.h"
 #include "store/handle.h"
 
 #include "platform/files.h"
@@ -103,10 +104,10 @@ static bool harden(struct store *s, struct err *e)
            pragma_set(s, "mmap_size", 0, e);
 }
 
-static bool connect(struct store *s, int flags, struct err *e)
+static bool connect(struct store *s, const char *vfs, int flags, struct err *e)
 {
-    int code = sqlite3_open_v2(s->path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-                               s->vfs);
+    int code =
+        sqlite3_open_v2(s->path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, vfs);
     if (code != SQLITE_OK)
         return store_fail(s, code, "open", e);
     code = sqlite3_busy_timeout(s->db, (int)s->busy_timeout_ms);
@@ -218,6 +219,7 @@ bool store_open(const struct store_options *options, const char *const *migratio
     if (s == NULL)
         return false;
     s->busy_timeout_ms = options->busy_timeout_ms;
+    const char *vfs = options->gather_log ? gather_vfs(s->vfs) : s->vfs;
     char folder[PATH_TEXT_MAX];
     if (!paths_folder(options->path, folder, sizeof folder)) {
         err_set(e, ERR_PERM, "%s: path too long", options->path);
@@ -225,8 +227,8 @@ bool store_open(const struct store_options *options, const char *const *migratio
         return false;
     }
     if ((options->exclusive && !lock(s, folder, e)) || !create_private(s->path, folder, e) ||
-        !connect(s, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, e) || !configure(s, options, e) ||
-        !migrate(s, migrations, count, e)) {
+        !connect(s, vfs, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, e) ||
+        !configure(s, options, e) || !migrate(s, migrations, count, e)) {
         store_close(&s);
         return false;
     }
@@ -242,7 +244,7 @@ bool store_open_reader(const struct store *s, struct store **reader, struct err 
         return false;
     r->page_bytes = s->page_bytes;
     r->busy_timeout_ms = s->busy_timeout_ms;
-    if (!connect(r, SQLITE_OPEN_READONLY, e) || !pragma_set(r, "query_only", 1, e) ||
+    if (!connect(r, r->vfs, SQLITE_OPEN_READONLY, e) || !pragma_set(r, "query_only", 1, e) ||
         !pragma_set(r, "cache_size", -(int64_t)READER_CACHE_KIB, e)) {
         store_close(&r);
         return false;
@@ -261,7 +263,7 @@ bool store_open_beside(const struct store_options *options, size_t schema, struc
     if (s == NULL)
         return false;
     s->busy_timeout_ms = options->busy_timeout_ms;
-    bool ok = connect(s, SQLITE_OPEN_READONLY, e) && pragma_set(s, "query_only", 1, e) &&
+    bool ok = connect(s, s->vfs, SQLITE_OPEN_READONLY, e) && pragma_set(s, "query_only", 1, e) &&
               pragma_i64(s, "PRAGMA user_version", &version, e);
     if (ok && version != (int64_t)schema)
         ok = err_set(e, ERR_PERM, "%s: it has schema %" PRId64 ", expected %zu", s->path, version,

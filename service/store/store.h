@@ -28,6 +28,7 @@ struct store_options {
     const char *recovery;      /* for a damaged file: "see docs/queue.md" */
     bool exclusive;            /* for one process only: holds an OS lock on `path`.lock */
     bool secure_delete;        /* overwrite what is deleted (users.db yes, queue.db no) */
+    bool gather_log;           /* few large writes; synchronous must then stay FULL */
     unsigned busy_timeout_ms;  /* how long a statement waits for another connection */
     unsigned page_bytes;       /* of a new file; 0: 4096 */
     unsigned checkpoint_pages; /* WAL pages before a checkpoint; 0: SQLite's 1000 */

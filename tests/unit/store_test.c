@@ -59,6 +59,53 @@ static int64_t number(struct store *s, const char *sql)
     return n;
 }
 
+/* Another connection reads the log from the file: whatever it may see must be there. The cache is
+ * too small for some of the transactions, and some writes are larger than what is gathered. */
+static void a_gathered_log_is_in_the_file_when_a_commit_shows(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    f->options.gather_log = true;
+    f->options.cache_kib = 64;
+    f->options.checkpoint_pages = 100;
+    struct store *s = open_store(f, 1), *r;
+    if (!store_open_reader(s, &r, &e))
+        fail_msg("reader: %s", e.text);
+    int64_t expected = 0;
+    for (int64_t i = 1; i <= 200; i++) {
+        char sql[120];
+        int64_t n = i % 7 == 0 ? 400000 : 300 * i;
+        snprintf(sql, sizeof sql, "INSERT INTO t(id, text) VALUES(%d, zeroblob(%d))", (int)i,
+                 (int)n);
+        assert_true(store_begin(s, &e) && store_exec(s, sql, &e));
+        assert_int_equal(number(s, "SELECT total(length(text)) FROM t"), expected + n);
+        assert_int_equal(number(r, "SELECT total(length(text)) FROM t"), expected);
+        if (i % 5 == 0) {
+            store_rollback(s);
+        } else {
+            assert_true(store_commit(s, &e));
+            expected += n;
+        }
+        assert_int_equal(number(r, "SELECT total(length(text)) FROM t"), expected);
+    }
+    store_close(&r);
+    store_close(&s);
+    s = open_store(f, 1);
+    assert_int_equal(number(s, "SELECT total(length(text)) FROM t"), expected);
+    store_close(&s);
+}
+
+static void a_gathered_log_on_a_vfs_that_is_not_there_is_an_error(void **state)
+{
+    struct fixture *f = *state;
+    struct store *s;
+    struct err e = {0};
+    f->options.gather_log = true;
+    f->options.vfs = "no-such-vfs";
+    assert_false(store_open(&f->options, migrations, 1, &s, &e));
+    assert_null(s);
+}
+
 static void a_new_file_is_durable_hardened_and_for_its_owner_alone(void **state)
 {
     struct fixture *f = *state;
@@ -293,6 +340,8 @@ int main(void)
         WITH(an_exclusive_store_is_opened_once),
         WITH(two_handles_share_a_file_and_wait_for_each_other),
         WITH(a_reader_reads_and_never_writes),
+        WITH(a_gathered_log_is_in_the_file_when_a_commit_shows),
+        WITH(a_gathered_log_on_a_vfs_that_is_not_there_is_an_error),
         WITH(statements_carry_bytes_as_they_are),
         WITH(room_shrinks_with_use_and_comes_back_with_removal),
         WITH(a_file_that_is_no_database_is_told_with_the_way_out),
