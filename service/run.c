@@ -158,6 +158,21 @@ static void give_files(const struct policy *policy)
             files_stat(path, &info, NULL) == FILES_OK)
             (void)files_give(path, user, NULL);
     }
+    if (policy->log_file[0] != '\0') /* made a moment ago, by root */
+        (void)files_give(policy->log_file, user, NULL);
+}
+
+/* What root alone may read served for the start and would refuse each reload. */
+static void warn_of_the_next_reload(const struct run *r)
+{
+    struct err e = {0};
+    bool failed;
+    struct tls_context *again = run_tls_context(r->policy, &failed, &e);
+    if (failed)
+        log_event(LOG_WARN, "tls.unreadable",
+                  LOG_S("why", "read before root was dropped; a reload will be refused"),
+                  LOG_S("user", r->policy->config->service.user), LOG_S("error", e.text));
+    tls_unref(&again);
 }
 
 /* What a crash left half written; nobody else writes there, since we hold the queue's lock. */
@@ -387,8 +402,11 @@ static bool start(struct run *r, struct err *e)
     if (!open_desks(r, e) || !open_acceptor(r, e))
         return false;
     acceptor_pause(r->env.acceptor);
+    bool privileged = process_is_privileged();
     if (!process_become(r->policy->config->service.user, e) || !process_harden(e))
         return false;
+    if (privileged && !process_is_privileged())
+        warn_of_the_next_reload(r);
     r->env.refusals = refusals_open(r->policy->data_directory, e);
     return r->env.refusals != NULL && open_queue(r, e) && open_lanes(r, e) && start_workers(r, e) &&
            open_control(r, e) && start_watchdog(r, e);

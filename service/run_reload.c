@@ -106,9 +106,7 @@ static bool open_listener(const struct policy_listener *l, intptr_t *sock, struc
 {
     enum { BACKLOG = 1024 };
     const struct sock_address at = {.ip = l->ip, .port = l->port};
-    if (!sock_listen(&at, BACKLOG, sock, NULL, e))
-        return err_wrap(e, "listener %s", l->config->address.text);
-    return true;
+    return sock_listen(&at, BACKLOG, sock, NULL, e);
 }
 
 /* Opens what is new, then removes what is gone: nothing changes when one cannot be opened. */
@@ -269,6 +267,22 @@ static bool auth_adopt(struct run *r, const struct policy *policy, struct err *e
     return auth_reload(r->env.auth, &policy->auth, e);
 }
 
+/* The listeners come last: a port below 1024 that was closed cannot be had again once root is
+ * dropped, while log and accounts go back to what they were when one of them cannot be opened. */
+static bool switch_over(struct run *r, const struct policy *policy, struct err *e)
+{
+    struct err ignored = {0};
+    if (!run_log_setup(policy, e))
+        return false;
+    if (auth_adopt(r, policy, e)) {
+        if (run_listen(r, policy, e))
+            return true;
+        (void)auth_adopt(r, r->policy, &ignored);
+    }
+    (void)run_log_setup(r->policy, &ignored);
+    return false;
+}
+
 bool run_reload(void *context, struct err *e)
 {
     struct run *r = context;
@@ -280,8 +294,7 @@ bool run_reload(void *context, struct err *e)
         load(r, &policy, e) && same_fixed(r->policy, policy, e) && run_policy_may_start(policy, e);
     if (ok) {
         tls = run_tls_context(policy, &tls_failed, e);
-        ok = !tls_failed && run_log_setup(policy, e) && run_listen(r, policy, e) &&
-             auth_adopt(r, policy, e);
+        ok = !tls_failed && switch_over(r, policy, e);
     }
     ok = ok && (hand_out(r, policy, tls) || err_set(e, ERR_TEMP, "no memory"));
     if (ok) {

@@ -352,9 +352,42 @@ def test_root_is_dropped_after_binding(certificates):
         for path in service.data.rglob("*"):
             assert path.stat().st_uid == nobody.pw_uid, path
         service.start()
+        # The log is made by root and belongs to the service; a key that root alone reads is told of.
+        service.stop()
+        log = folder / "log" / "postern.log"
+        log.parent.mkdir()
+        os.chown(folder / "key.pem", 0, 0)
+        (folder / "key.pem").chmod(0o600)
+        service.write({"logging": {"file": str(log)}})
+        service.start()
+        assert log.stat().st_uid == nobody.pw_uid
+        assert "tls.unreadable" in log.read_text()
+        assert service.cli("reload").returncode == 78
+        os.chown(folder / "key.pem", nobody.pw_uid, nobody.pw_gid)
+        reload(service)
     finally:
         service.finish()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_reload_that_is_refused_late_leaves_everything_as_it_was(make, tmp_path):
+    service = make().start()
+    service.add_user()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        good = service.path.read_text()
+        service.write({"listeners": [*service.listeners.values(), {"address": address}],
+                       "logging": {"file": str(tmp_path / "other.log"), "level": "debug"},
+                       "authentication": {"basic": {"enabled": False}}})
+        done = service.cli("reload")
+        assert done.returncode == 78 and done.stderr.count(f"listener {address}") == 1, done
+    service.path.write_text(good)
+    assert "service.reload.refused" in service.log()
+    with Client(service.port()) as client:
+        client.hello().starttls()
+        assert client.plain(Service.USER, SECRET).code == 235
+    reload(service)
+    assert "service.reloaded" in service.log()
 
 
 def test_the_data_directory_is_private(make):
