@@ -49,6 +49,8 @@ static const char *our_word(const struct kerberos_profile *p, const char *const 
                 return fixed[i].value;
         return strcmp(last, "default_realm") == 0 ? p->realm : NULL;
     }
+    if (strcmp(names[0], "plugins") == 0 && strcmp(names[1], "clpreauth") == 0)
+        return names[2] != NULL && strcmp(names[2], "disable") == 0 ? "pkinit" : NULL;
     /* Where the library looks a KDC up before it asks our hook; nothing is ever sent there. */
     bool our_realm =
         strcmp(names[0], "realms") == 0 && strcmp(names[1], p->realm) == 0 && names[2] != NULL;
