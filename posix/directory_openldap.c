@@ -1,8 +1,9 @@
 #define _POSIX_C_SOURCE 200809L /* strdup */
 #include "platform/directory.h"
 
-#include "base/secret.h"
+#include "base/buf.h"
 #include "platform/clock.h"
+#include "platform/files.h"
 #include "posix/dial.h"
 #include "posix/fd_guard.h"
 
@@ -13,9 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
-enum { INCOMING_BYTES_MAX = 1 << 20, URL_BYTES_MAX = 300 };
+enum { INCOMING_BYTES_MAX = 1 << 20, CA_BYTES_MAX = 16 << 20, URL_BYTES_MAX = 300 };
 
 /* Exported by the library from 2.1 on and in no header that is installed: the way to give back what
  * reading LDAP_OPT_X_TLS_CTX takes. */
@@ -60,14 +62,27 @@ static const char *authorities(const struct directory *d)
 /* Every option that counts is set here, so that ldap.conf and LDAPTLS_* change nothing. */
 static bool set_options(LDAP *ld)
 {
+    const struct timeval never = {.tv_sec = -1}; /* the guard's business */
     const int version = LDAP_VERSION3, demand = LDAP_OPT_X_TLS_DEMAND,
               tls_1_2 = LDAP_OPT_X_TLS_PROTOCOL_TLS1_2;
     return ldap_set_option(ld, LDAP_OPT_PROTOCOL_VERSION, &version) == LDAP_OPT_SUCCESS &&
            ldap_set_option(ld, LDAP_OPT_REFERRALS, LDAP_OPT_OFF) == LDAP_OPT_SUCCESS &&
-           ldap_set_option(ld, LDAP_OPT_NETWORK_TIMEOUT, NULL) == LDAP_OPT_SUCCESS &&
-           ldap_set_option(ld, LDAP_OPT_TIMEOUT, NULL) == LDAP_OPT_SUCCESS &&
+           ldap_set_option(ld, LDAP_OPT_NETWORK_TIMEOUT, &never) == LDAP_OPT_SUCCESS &&
+           ldap_set_option(ld, LDAP_OPT_TIMEOUT, &never) == LDAP_OPT_SUCCESS &&
            ldap_set_option(ld, LDAP_OPT_X_TLS_REQUIRE_CERT, &demand) == LDAP_OPT_SUCCESS &&
            ldap_set_option(ld, LDAP_OPT_X_TLS_PROTOCOL_MIN, &tls_1_2) == LDAP_OPT_SUCCESS;
+}
+
+/* The library takes a file without a certificate for one with no authorities. */
+static bool has_certificate(const char *file)
+{
+    static const char mark[] = "CERTIFICATE-----";
+    struct buf content;
+    buf_init(&content, CA_BYTES_MAX);
+    bool ok = files_read(file, CA_BYTES_MAX - 1, &content, NULL) == FILES_OK &&
+              strstr(buf_cstr(&content), mark) != NULL;
+    buf_deinit(&content);
+    return ok;
 }
 
 /* The TLS context is made once: reading the system's authorities takes longer than a bind. */
@@ -88,7 +103,7 @@ static void make_context(struct directory *d)
         (void)snprintf(d->fault, sizeof d->fault, "no memory");
         return;
     }
-    if (!set_options(ld) ||
+    if (!set_options(ld) || !has_certificate(file) ||
         ldap_set_option(ld, LDAP_OPT_X_TLS_CACERTFILE, file) != LDAP_OPT_SUCCESS ||
         ldap_set_option(ld, LDAP_OPT_X_TLS_NEWCTX, &client) != LDAP_OPT_SUCCESS ||
         ldap_get_option(ld, LDAP_OPT_X_TLS_CTX, &d->tls) != LDAP_OPT_SUCCESS) {
@@ -241,14 +256,18 @@ static int bind_one(struct directory *d, const struct directory_server *server,
     if (code == LDAP_SUCCESS)
         return code;
     char said[DIRECTORY_TEXT_MAX] = "";
-    if (s->ld != NULL)
+    if (code == LDAP_CONNECT_ERROR) /* the library does not tell which */
+        (void)snprintf(said, sizeof said,
+                       "no TLS there, or its certificate is not signed by an authority that is "
+                       "trusted (ca_file), or not for this name");
+    else if (s->ld != NULL)
         (void)explain(s->ld, code, said);
     drop(s->ld);
     bool late = fd_watch_end(&s->watch);
     if (code > 0)
         (void)snprintf(text, DIRECTORY_TEXT_MAX, "%.250s", said);
     else
-        (void)snprintf(text, DIRECTORY_TEXT_MAX, "%.80s:%u: %s: %.120s", server->host,
+        (void)snprintf(text, DIRECTORY_TEXT_MAX, "%.80s:%u: %s: %.140s", server->host,
                        (unsigned)server->port, act, late ? "no answer in time" : said);
     return code;
 }
