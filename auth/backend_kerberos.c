@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { REALM_BYTES_MAX = 256 };
 
@@ -28,12 +29,30 @@ static enum backend_result result_of(enum kerberos_answer answer)
     return BACKEND_UNAVAILABLE;
 }
 
-static enum backend_result verify(struct auth_backend *head, const char *account,
-                                  struct span password, const struct backend_groups *groups,
-                                  char reason[BACKEND_REASON_MAX])
+/* With "/" or "@" in it some KDCs take one component for a whole principal, and one account would
+ * have two identities. */
+static bool name_ok(const char *account)
 {
-    struct backend_kerberos *b = (struct backend_kerberos *)head;
-    uint64_t began_us = clock_monotonic_us();
+    if (account[0] == '\0')
+        return false;
+    for (const unsigned char *p = (const unsigned char *)account; *p != '\0'; p++)
+        if (*p < 0x20 || *p == 0x7f || *p == '@' || *p == '/' || *p == '\\')
+            return false;
+    return true;
+}
+
+static enum backend_result ask(struct backend_kerberos *b, const char *account,
+                               struct span password, const struct backend_groups *groups,
+                               char reason[BACKEND_REASON_MAX])
+{
+    if (!name_ok(account)) {
+        (void)snprintf(reason, BACKEND_REASON_MAX, "no account of a realm is named like that");
+        return BACKEND_NO_ACCOUNT;
+    }
+    if (password.n == 0 || memchr(password.p, '\0', password.n) != NULL) {
+        (void)snprintf(reason, BACKEND_REASON_MAX, "no password");
+        return BACKEND_BAD_PASSWORD;
+    }
     enum backend_result result =
         result_of(kerberos_account_check(b->door, account, password, reason));
     if (result == BACKEND_OK && groups != NULL && groups->count > 0) {
@@ -41,6 +60,16 @@ static enum backend_result verify(struct auth_backend *head, const char *account
                        "Kerberos tells no groups: allow accounts, or take the backend ldap");
         result = BACKEND_NOT_ALLOWED;
     }
+    return result;
+}
+
+static enum backend_result verify(struct auth_backend *head, const char *account,
+                                  struct span password, const struct backend_groups *groups,
+                                  char reason[BACKEND_REASON_MAX])
+{
+    struct backend_kerberos *b = (struct backend_kerberos *)head;
+    uint64_t began_us = clock_monotonic_us();
+    enum backend_result result = ask(b, account, password, groups, reason);
     if (result != BACKEND_OK && result != BACKEND_UNAVAILABLE)
         clock_sleep_us(refusal_pace_rest_us(&b->pace, clock_monotonic_us() - began_us));
     return result;

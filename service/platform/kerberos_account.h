@@ -47,7 +47,8 @@ void kerberos_account_close(struct kerberos_account **a); /* no check may be und
 bool kerberos_account_ready(struct kerberos_account *a, char reason[KERBEROS_REASON_MAX],
                             char cure[KERBEROS_REASON_MAX]);
 
-/* account: one name component, whatever it holds. password: not empty, no NUL. reason: for the log,
+/* account: one name component, which the caller keeps free of "/", "@" and control characters.
+ * password: not empty, no NUL. reason: for the log,
  * set for all but ACCEPTED. */
 enum kerberos_answer kerberos_account_check(struct kerberos_account *a, const char *account,
                                             struct span password, char reason[KERBEROS_REASON_MAX]);

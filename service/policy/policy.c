@@ -118,14 +118,16 @@ unsigned policy_mechanisms(const struct policy *p, bool tls)
 {
     const struct auth_options *a = &p->auth;
     unsigned wanted = a->mechanisms, possible = 0;
-    bool userdb = false;
-    for (size_t i = 0; i < a->domain_count; i++)
+    bool userdb = false, passwords = false; /* somebody's backend can look one up, or verify one */
+    for (size_t i = 0; i < a->domain_count; i++) {
         userdb = userdb || a->domains[i].backend == AUTH_BACKEND_USERDB;
+        passwords = passwords || a->domains[i].backend != AUTH_BACKEND_SYSTEM; /* not built yet */
+    }
     if (a->integrated.enabled)
         possible |= AUTH_MECHANISMS_INTEGRATED;
     if (userdb && (tls || !a->scram.require_tls))
         possible |= (unsigned)AUTH_SCRAM_SHA_256 | (tls ? (unsigned)AUTH_SCRAM_SHA_256_PLUS : 0);
-    if (userdb && a->basic.enabled && (tls || !a->basic.require_tls))
+    if (passwords && a->basic.enabled && (tls || !a->basic.require_tls))
         possible |= (unsigned)AUTH_PLAIN | (unsigned)AUTH_LOGIN;
     return wanted & possible;
 }
