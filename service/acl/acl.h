@@ -119,6 +119,10 @@ bool acl_has_relay_right(const struct acl_policy *policy, const struct acl_facts
 /* True when a list has names, so that reverse DNS can matter at all. */
 bool acl_uses_names(const struct acl_policy *policy);
 
+/* The two lists, for the review, the bench and the metrics. */
+const struct acl_list *acl_connection_list(const struct acl_policy *policy);
+const struct acl_list *acl_relay_list(const struct acl_policy *policy);
+
 /* Some listener lets an unauthenticated client from some global unicast address pass connection
  * control and relay to a domain that is not listed. On address intervals; `self` does not count, no
  * outsider connects from our own addresses. Names are taken as matching wherever somebody else

@@ -4,17 +4,18 @@
 #include <string.h>
 
 #define PUT(field, ...) reason_put(field, sizeof(field), __VA_ARGS__)
+#define COPY(field, text) reason_copy(field, sizeof(field), text)
 #define APPEND(field, ...) reason_append(field, sizeof(field), __VA_ARGS__)
 
 static void set_rule(struct acl_reason *r, const char *rule, const struct acl_position *at)
 {
-    PUT(r->rule, "%s", rule);
+    COPY(r->rule, rule);
     r->at = *at;
 }
 
 static void set_hit(struct acl_reason *r, const struct acl_hit *hit)
 {
-    PUT(r->entry, "%s", hit->text);
+    COPY(r->entry, hit->text);
     r->at = hit->at;
 }
 
@@ -41,7 +42,7 @@ static enum acl_verdict refuse(struct acl_reason *r, enum acl_verdict verdict, u
                                const char *enhanced)
 {
     r->code = code;
-    PUT(r->enhanced, "%s", enhanced);
+    COPY(r->enhanced, enhanced);
     return r->verdict = verdict;
 }
 
@@ -77,8 +78,8 @@ static void put_failure(struct acl_reason *r, const struct control *control,
         PUT(r->why, "a pattern of %s takes too many steps on the host name of %s",
             control->list_rule, client);
     } else {
-        PUT(r->hint, "for now: authentication is not available");
-        PUT(r->why, "who has authenticated could not be found out");
+        COPY(r->hint, "for now: authentication is not available");
+        COPY(r->why, "who has authenticated could not be found out");
     }
 }
 
@@ -118,13 +119,13 @@ static enum acl_verdict decide_connect(const struct acl_policy *p, const struct 
         return allow(r);
     case ACL_MATCH_UNKNOWN: return need(r, ACL_NEED_NAMES);
     case ACL_MATCH_FAILED:
-        PUT(r->text, "Try again later");
+        COPY(r->text, "Try again later");
         put_failure(r, control, f);
         put_names_change(r, control, f);
         return refuse(r, ACL_DEFER, 421, "4.7.1");
     case ACL_MATCH_NO: break;
     }
-    PUT(r->text, "Access denied");
+    COPY(r->text, "Access denied");
     PUT(r->hint, "%s may not connect", client);
     PUT(r->why,
         control->grant == ACL_ONLY ? "only listed clients may connect, and %s is not listed"
@@ -165,8 +166,8 @@ static void set_anonymous_rule(const struct acl_policy *p, size_t listener, stru
 
 static enum acl_verdict refuse_clear(const struct acl_facts *f, struct acl_reason *r)
 {
-    PUT(r->text, "Must issue a STARTTLS command first");
-    PUT(r->why, "the listener demands TLS, and the session is in clear");
+    COPY(r->text, "Must issue a STARTTLS command first");
+    COPY(r->why, "the listener demands TLS, and the session is in clear");
     PUT(r->change, "use TLS, or set tls: optional for listeners[%zu]", f->listener);
     reason_append_at(r->change, sizeof r->change, &r->at);
     return refuse(r, ACL_DENY, 530, "5.7.0");
@@ -174,9 +175,9 @@ static enum acl_verdict refuse_clear(const struct acl_facts *f, struct acl_reaso
 
 static enum acl_verdict refuse_anonymous(const struct acl_facts *f, struct acl_reason *r)
 {
-    PUT(r->text, "Client was not authenticated");
+    COPY(r->text, "Client was not authenticated");
     if (f->authentication_failed)
-        PUT(r->hint, "authentication failed earlier in this session");
+        COPY(r->hint, "authentication failed earlier in this session");
     PUT(r->why, "anonymous mail is off here, and the client has not authenticated%s",
         f->authentication_failed ? " (it tried, and was refused)" : "");
     PUT(r->change, "%s, or set %s: true",
@@ -206,8 +207,8 @@ static enum acl_verdict decide_mail(const struct acl_policy *p, const struct acl
     if (unknown != 0)
         return need(r, unknown);
     if (tls == ACL_MATCH_FAILED || login == ACL_MATCH_FAILED) {
-        PUT(r->text, "Try again later");
-        PUT(r->why, "who the client is could not be found out");
+        COPY(r->text, "Try again later");
+        COPY(r->why, "who the client is could not be found out");
         PUT(r->change, "repair what %s asks", r->rule);
         return refuse(r, ACL_DEFER, 450, "4.7.1");
     }
@@ -267,8 +268,8 @@ static enum acl_verdict allow_relay(const struct acl_policy *p, const struct acl
     char client[NETADDR_TEXT_MAX];
     r->relay_right = true;
     if (f->origin == ACL_FROM_PICKUP) {
-        PUT(r->rule, "pickup");
-        PUT(r->why, "the mail lies in the Pickup directory: who may write there may relay");
+        COPY(r->rule, "pickup");
+        COPY(r->why, "the mail lies in the Pickup directory: who may write there may relay");
         return allow(r);
     }
     if (relay->by_login) {
@@ -315,7 +316,7 @@ static enum acl_verdict deny_relay(const struct acl_policy *p, const struct acl_
         set_hit(r, &relay->hit);
     put_unable(f, r);
     if (f->authentication_failed)
-        PUT(r->hint, "authentication failed earlier in this session");
+        COPY(r->hint, "authentication failed earlier in this session");
     else
         PUT(r->hint,
             login_helps ? "%s is not granted and has not authenticated" : "%s is not granted",
@@ -366,7 +367,7 @@ static enum acl_verdict allow_domain(const struct acl_policy *p, const struct po
                                      struct acl_reason *r)
 {
     PUT(r->rule, "domains[%zu]", (size_t)(d - p->domains));
-    PUT(r->entry, "%s", d->name);
+    COPY(r->entry, d->name);
     r->at = d->at;
     PUT(r->why, d->local ? "%s is a local domain" : "mail for %s is taken from everybody", d->name);
     return allow(r);
@@ -382,18 +383,18 @@ static enum acl_verdict allow_postmaster(const struct acl_policy *p, struct acl_
         return verdict;
     }
     set_rule(r, "service.hostname", &p->hostname_at);
-    PUT(r->entry, "%s", p->hostname);
+    COPY(r->entry, p->hostname);
     PUT(r->why, "postmaster is taken from everybody, for %s", p->hostname);
     return allow(r);
 }
 
 static enum acl_verdict deny_bare(const struct acl_facts *f, struct acl_reason *r)
 {
-    PUT(r->rule, "recipient.domain");
+    COPY(r->rule, "recipient.domain");
     PUT(r->text, "Invalid address %.*s", SPAN_ARG(span_sub(f->recipient.text, 0, 320)));
-    PUT(r->hint, "a recipient needs a domain");
-    PUT(r->why, "the recipient has no domain; only postmaster may go without one");
-    PUT(r->change, "write the recipient with its domain");
+    COPY(r->hint, "a recipient needs a domain");
+    COPY(r->why, "the recipient has no domain; only postmaster may go without one");
+    COPY(r->change, "write the recipient with its domain");
     return refuse(r, ACL_DENY, 550, "5.1.3");
 }
 

@@ -1,4 +1,4 @@
-/* list.c - filling and sealing an access list. */
+/* list.c - filling an access list. */
 #include "acl/entry.h"
 #include "acl/list_parts.h"
 
@@ -16,8 +16,7 @@ void acl_problems_deinit(struct acl_problems *p)
     *p = (struct acl_problems){0};
 }
 
-/* Room for `more` members of the given size; doubles. */
-static bool grow(void **v, size_t *cap, size_t n, size_t more, size_t size)
+bool list_grow(void **v, size_t *cap, size_t n, size_t more, size_t size)
 {
     if (n + more <= *cap)
         return true;
@@ -34,23 +33,6 @@ static bool grow(void **v, size_t *cap, size_t n, size_t more, size_t size)
     return true;
 }
 
-static bool shrink(void **v, size_t *cap, size_t n, size_t size)
-{
-    if (n == *cap)
-        return true;
-    if (n == 0) {
-        free(*v);
-        *v = NULL;
-    } else {
-        void *p = realloc(*v, n * size);
-        if (p == NULL)
-            return false;
-        *v = p;
-    }
-    *cap = n;
-    return true;
-}
-
 bool problems_add(struct acl_problems *p, const char *text, const char *file, unsigned line,
                   unsigned column)
 {
@@ -59,7 +41,7 @@ bool problems_add(struct acl_problems *p, const char *text, const char *file, un
         p->left_out++;
         return true;
     }
-    if (!grow(&v, &p->cap, p->n, 1, sizeof *p->v)) {
+    if (!list_grow(&v, &p->cap, p->n, 1, sizeof *p->v)) {
         p->left_out++;
         return false;
     }
@@ -77,7 +59,7 @@ struct acl_list *acl_list_new(const struct netaddr *self, size_t n_self)
     struct acl_list *list = calloc(1, sizeof *list);
     if (list == NULL)
         return NULL;
-    list->self_entry = list->open_name = NAME_NONE;
+    list->self_entry = list->open_name = list->first_name = NAME_NONE;
     list->self = calloc(n_self + 2, sizeof *list->self);
     if (list->self == NULL) {
         free(list);
@@ -103,6 +85,9 @@ void acl_list_free(struct acl_list **list)
         free(l->files[i]);
     name_table_deinit(&l->name_table);
     name_table_deinit(&l->suffix_table);
+    trie_free(&l->v4_trie);
+    trie_free(&l->v6_trie);
+    free(l->overlaps);
     free(l->patterns);
     free(l->names);
     free(l->suffixes);
@@ -116,10 +101,10 @@ void acl_list_free(struct acl_list **list)
     *list = NULL;
 }
 
-static bool add_text(struct acl_list *list, struct span text, uint32_t *offset)
+bool list_add_text(struct acl_list *list, struct span text, uint32_t *offset)
 {
     void *pool = list->pool;
-    if (!grow(&pool, &list->cap_pool, list->n_pool, text.n + 1, 1))
+    if (!list_grow(&pool, &list->cap_pool, list->n_pool, text.n + 1, 1))
         return false;
     list->pool = pool;
     *offset = (uint32_t)list->n_pool;
@@ -141,7 +126,7 @@ static bool add_file(struct acl_list *list, const char *file, uint16_t *index)
             return true;
         }
     if (list->n_files == UINT16_MAX ||
-        !grow(&files, &list->cap_files, list->n_files, 1, sizeof file))
+        !list_grow(&files, &list->cap_files, list->n_files, 1, sizeof file))
         return false;
     list->files = files;
     size_t n = strlen(file) + 1;
@@ -170,14 +155,14 @@ static bool add_interval(struct acl_list *list, const struct netaddr *first,
 {
     if (netaddr_is_v4(first) && netaddr_is_v4(last)) {
         void *v = list->v4;
-        if (!grow(&v, &list->cap_v4, list->n_v4, 1, sizeof *list->v4))
+        if (!list_grow(&v, &list->cap_v4, list->n_v4, 1, sizeof *list->v4))
             return false;
         list->v4 = v;
         list->v4[list->n_v4++] = (struct v4_interval){v4_number(first), v4_number(last), entry};
         return true;
     }
     void *v = list->v6;
-    if (!grow(&v, &list->cap_v6, list->n_v6, 1, sizeof *list->v6))
+    if (!list_grow(&v, &list->cap_v6, list->n_v6, 1, sizeof *list->v6))
         return false;
     list->v6 = v;
     list->v6[list->n_v6++] = (struct v6_interval){*first, *last, entry};
@@ -188,7 +173,8 @@ static bool add_name(struct acl_list *list, bool suffix, uint32_t text, uint32_t
 {
     void *v = suffix ? list->suffixes : list->names;
     size_t *n = suffix ? &list->n_suffixes : &list->n_names;
-    if (!grow(&v, suffix ? &list->cap_suffixes : &list->cap_names, *n, 1, sizeof(struct name_ref)))
+    if (!list_grow(&v, suffix ? &list->cap_suffixes : &list->cap_names, *n, 1,
+                   sizeof(struct name_ref)))
         return false;
     *(suffix ? &list->suffixes : &list->names) = v;
     ((struct name_ref *)v)[(*n)++] = (struct name_ref){text, entry};
@@ -198,7 +184,7 @@ static bool add_name(struct acl_list *list, bool suffix, uint32_t text, uint32_t
 static bool add_pattern(struct acl_list *list, struct acl_pattern *pattern, uint32_t entry)
 {
     void *v = list->patterns;
-    if (!grow(&v, &list->cap_patterns, list->n_patterns, 1, sizeof *list->patterns))
+    if (!list_grow(&v, &list->cap_patterns, list->n_patterns, 1, sizeof *list->patterns))
         return false;
     list->patterns = v;
     list->patterns[list->n_patterns++] = (struct list_pattern){pattern, entry};
@@ -258,15 +244,20 @@ static bool add_entry(struct acl_list *list, const struct acl_entry_source *sour
     if (written.n > 0 && written.p[written.n - 1] == '.' && entry->kind != ENTRY_PATTERN)
         written.n--; /* the root's dot of a name */
     info.column = (uint16_t)(source->column > ENTRY_COLUMN_MAX ? ENTRY_COLUMN_MAX : source->column);
-    if (!grow(&v, &list->cap_entries, list->n_entries, 1, sizeof info))
+    if (!list_grow(&v, &list->cap_entries, list->n_entries, 1, sizeof info))
         return false;
     list->entries = v;
     if (!add_file(list, source->file, &info.file) ||
-        (wants_text(entry, written) && !add_text(list, written, &info.text)) ||
+        (wants_text(entry, written) && !list_add_text(list, written, &info.text)) ||
         !place(list, entry, pattern, info.text, (uint32_t)list->n_entries))
         return false;
     if (list->open_name == NAME_NONE && open_to_strangers(entry))
         list->open_name = (uint32_t)list->n_entries;
+    if (entry->kind != ENTRY_ADDRESS && entry->kind != ENTRY_SELF) {
+        info.column |= ENTRY_IS_NAME;
+        if (list->first_name == NAME_NONE)
+            list->first_name = (uint32_t)list->n_entries;
+    }
     list->entries[list->n_entries++] = info;
     return true;
 }
@@ -301,108 +292,12 @@ bool acl_list_add(struct acl_list *list, const struct acl_entry_source *entries,
     return true;
 }
 
-static int compare_v4(const void *a, const void *b)
-{
-    const struct v4_interval *x = a, *y = b;
-    if (x->first != y->first)
-        return x->first < y->first ? -1 : 1;
-    if (x->last != y->last)
-        return x->last > y->last ? -1 : 1;
-    return x->entry < y->entry ? -1 : x->entry > y->entry;
-}
-
-static int compare_v6(const void *a, const void *b)
-{
-    const struct v6_interval *x = a, *y = b;
-    int order = netaddr_compare(&x->first, &y->first);
-    if (order == 0)
-        order = netaddr_compare(&y->last, &x->last);
-    return order != 0 ? order : x->entry < y->entry ? -1 : x->entry > y->entry;
-}
-
-static void mark_overlap(struct acl_list *list, uint32_t entry)
-{
-    list->entries[entry].column |= ENTRY_OVERLAPS;
-}
-
-/* In the order of their starts: what lies within an earlier one can be left out. */
-static void sort_v4(struct acl_list *list)
-{
-    size_t kept = 0;
-    if (list->n_v4 > 1)
-        qsort(list->v4, list->n_v4, sizeof *list->v4, compare_v4);
-    for (size_t i = 0; i < list->n_v4; i++) {
-        const struct v4_interval *before = kept == 0 ? NULL : &list->v4[kept - 1];
-        if (before != NULL && list->v4[i].first <= before->last) {
-            mark_overlap(list, before->entry);
-            mark_overlap(list, list->v4[i].entry);
-            if (list->v4[i].last <= before->last)
-                continue;
-        }
-        list->v4[kept++] = list->v4[i];
-    }
-    list->n_v4 = kept;
-}
-
-static void sort_v6(struct acl_list *list)
-{
-    size_t kept = 0;
-    if (list->n_v6 > 1)
-        qsort(list->v6, list->n_v6, sizeof *list->v6, compare_v6);
-    for (size_t i = 0; i < list->n_v6; i++) {
-        const struct v6_interval *before = kept == 0 ? NULL : &list->v6[kept - 1];
-        if (before != NULL && netaddr_compare(&list->v6[i].first, &before->last) <= 0) {
-            mark_overlap(list, before->entry);
-            mark_overlap(list, list->v6[i].entry);
-            if (netaddr_compare(&list->v6[i].last, &before->last) <= 0)
-                continue;
-        }
-        list->v6[kept++] = list->v6[i];
-    }
-    list->n_v6 = kept;
-}
-
-static bool build_table(struct acl_list *list, struct name_table *table, struct name_ref *refs,
-                        size_t n)
-{
-    if (!name_table_init(table, n))
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t there = name_table_put(table, list->pool, refs[i].text, refs[i].entry);
-        if (there != NAME_NONE)
-            mark_overlap(list, there);
-    }
-    return true;
-}
-
-static bool shrink_all(struct acl_list *list)
-{
-    void *entries = list->entries, *pool = list->pool, *v4 = list->v4, *v6 = list->v6;
-    bool done = shrink(&entries, &list->cap_entries, list->n_entries, sizeof *list->entries) &&
-                shrink(&pool, &list->cap_pool, list->n_pool, 1) &&
-                shrink(&v4, &list->cap_v4, list->n_v4, sizeof *list->v4) &&
-                shrink(&v6, &list->cap_v6, list->n_v6, sizeof *list->v6);
-    list->entries = entries;
-    list->pool = pool;
-    list->v4 = v4;
-    list->v6 = v6;
-    return done;
-}
-
 bool acl_list_seal(struct acl_list *list, struct err *e)
 {
     if (list->sealed)
         return true;
-    sort_v4(list);
-    sort_v6(list);
-    if (!shrink_all(list) || !build_table(list, &list->name_table, list->names, list->n_names) ||
-        !build_table(list, &list->suffix_table, list->suffixes, list->n_suffixes)) {
-        name_table_deinit(&list->name_table);
+    if (!list_arrange(list))
         return err_set(e, ERR_TEMP, "access list: no memory to sort %zu entries", list->n_entries);
-    }
-    free(list->names);
-    free(list->suffixes);
-    list->names = list->suffixes = NULL;
     list->sealed = true;
     return true;
 }

@@ -58,13 +58,27 @@ void acl_list_free(struct acl_list **list);
 bool acl_list_add(struct acl_list *list, const struct acl_entry_source *entries, size_t n,
                   struct acl_problems *problems, struct err *e);
 
-/* Sorts, drops what other entries hold, gives spare memory back. To be called once, before use
- * (acl_policy_new calls it where the caller has not). */
+/* Sorts, drops what other entries hold, builds what is asked, gives spare memory back. To be called
+ * once, before use (acl_policy_new calls it where the caller has not). */
 bool acl_list_seal(struct acl_list *list, struct err *e);
 
 size_t acl_list_count(const struct acl_list *list);   /* entries taken */
 bool acl_list_has_names(const struct acl_list *list); /* host names, *.domains or patterns */
 size_t acl_list_memory(const struct acl_list *list); /* bytes held, for the bench and the metrics */
+
+/* Entries of which one holds what another holds too: a duplicate, a part, an overlap. `self` is
+ * left out, since it means what the machine has. A pattern is compared with nothing. */
+struct acl_overlap {
+    char text[256], by[256]; /* both as acl_hit.text */
+    struct acl_position at, by_at;
+    bool same; /* the two hold just the same */
+};
+
+enum { ACL_OVERLAPS_MAX = 100 };
+
+size_t acl_list_overlaps(const struct acl_list *list); /* found in all */
+/* i < ACL_OVERLAPS_MAX; in no order. The files are borrowed from the list. */
+void acl_list_overlap(const struct acl_list *list, size_t i, struct acl_overlap *out);
 
 enum acl_match {
     ACL_MATCH_NO,
@@ -81,6 +95,10 @@ struct acl_hit {
     struct acl_position at;        /* file is borrowed from the list */
     bool overlaps;                 /* other entries may hold the same client */
 };
+
+/* The first entry that is a host name, a `*.domain` or a pattern and stands in another file than
+ * that one (NULL: in whatever file); false where there is none. */
+bool acl_list_first_name(const struct acl_list *list, const char *but_not, struct acl_hit *hit);
 
 /* Addresses settle first; names are looked at only when no address entry holds the client.
  * hit may be NULL and is filled for ACL_MATCH_YES only. */

@@ -19,8 +19,9 @@ size_t acl_list_memory(const struct acl_list *list)
     size_t n = sizeof *list + list->n_self * sizeof *list->self +
                list->cap_entries * sizeof *list->entries + list->cap_pool +
                list->cap_files * sizeof *list->files + list->cap_v4 * sizeof *list->v4 +
-               list->cap_v6 * sizeof *list->v6 +
-               (list->name_table.size + list->suffix_table.size) * sizeof(struct name_slot) +
+               list->cap_v6 * sizeof *list->v6 + trie_memory(&list->v4_trie) +
+               trie_memory(&list->v6_trie) + list->cap_overlaps * sizeof *list->overlaps +
+               name_table_memory(&list->name_table) + name_table_memory(&list->suffix_table) +
                list->cap_patterns * sizeof *list->patterns;
     for (size_t i = 0; i < list->n_patterns; i++)
         n += acl_pattern_memory(list->patterns[i].pattern);
@@ -31,29 +32,24 @@ size_t acl_list_memory(const struct acl_list *list)
 
 const struct v4_interval *list_find_v4(const struct acl_list *list, uint32_t address)
 {
-    size_t low = 0, high = list->n_v4; /* the first that begins after the address */
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (list->v4[middle].first <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low > 0 && address <= list->v4[low - 1].last ? &list->v4[low - 1] : NULL;
+    const struct trie_key key = {0, address};
+    uint32_t from, count;
+    trie_find(&list->v4_trie, &key, &from, &count);
+    for (const struct v4_interval *x = list->v4 + from; count > 0; x++, count--)
+        if (address <= x->last)
+            return address >= x->first ? x : NULL;
+    return NULL;
 }
 
 const struct v6_interval *list_find_v6(const struct acl_list *list, const struct netaddr *address)
 {
-    size_t low = 0, high = list->n_v6;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (netaddr_compare(&list->v6[middle].first, address) <= 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low > 0 && netaddr_compare(address, &list->v6[low - 1].last) <= 0 ? &list->v6[low - 1]
-                                                                             : NULL;
+    const struct trie_key key = trie_key_of(address);
+    uint32_t from, count;
+    trie_find(&list->v6_trie, &key, &from, &count);
+    for (const struct v6_interval *x = list->v6 + from; count > 0; x++, count--)
+        if (netaddr_compare(address, &x->last) <= 0)
+            return netaddr_compare(address, &x->first) >= 0 ? x : NULL;
+    return NULL;
 }
 
 void list_describe(const struct acl_list *list, uint32_t entry, const struct netaddr *first,
@@ -70,6 +66,39 @@ void list_describe(const struct acl_list *list, uint32_t entry, const struct net
     hit->at.line = info->line;
     hit->at.column = info->column & ENTRY_COLUMN_MAX;
     hit->overlaps = (info->column & ENTRY_OVERLAPS) != 0;
+}
+
+bool acl_list_first_name(const struct acl_list *list, const char *but_not, struct acl_hit *hit)
+{
+    if (list->first_name == NAME_NONE)
+        return false;
+    for (uint32_t i = list->first_name; i < list->n_entries; i++) {
+        const struct entry_info *info = &list->entries[i];
+        if ((info->column & ENTRY_IS_NAME) == 0 ||
+            (but_not != NULL && strcmp(list->files[info->file], but_not) == 0))
+            continue;
+        list_describe(list, i, NULL, NULL, hit);
+        return true;
+    }
+    return false;
+}
+
+size_t acl_list_overlaps(const struct acl_list *list)
+{
+    return list->all_overlaps;
+}
+
+void acl_list_overlap(const struct acl_list *list, size_t i, struct acl_overlap *out)
+{
+    const struct list_overlap *o = &list->overlaps[i];
+    struct acl_hit hit = {.text = ""};
+    list_describe(list, o->entry, &o->first, &o->last, &hit);
+    memcpy(out->text, hit.text, sizeof out->text);
+    out->at = hit.at;
+    list_describe(list, o->by, &o->by_first, &o->by_last, &hit);
+    memcpy(out->by, hit.text, sizeof out->by);
+    out->by_at = hit.at;
+    out->same = o->same;
 }
 
 static bool match_address(const struct acl_list *list, const struct netaddr *client,

@@ -1,24 +1,25 @@
 /* list_parts.h - what a list is made of, for list.c and open_relay.c. Inside acl only.
- * An IPv4 address entry costs 12 + 12 bytes, an IPv6 one 36 + 12; a text of its own only where the
- * canonical form is not what was written. */
+ * An IPv4 address entry costs 12 + 12 bytes and its share of the tree, an IPv6 one 36 + 12; a text
+ * of its own only where the canonical form is not what was written. */
 #ifndef POSTERN_ACL_LIST_PARTS_H
 #define POSTERN_ACL_LIST_PARTS_H
 
 #include "acl/list.h"
 #include "acl/names.h"
 #include "acl/pattern.h"
+#include "acl/trie.h"
 
 struct entry_info {
     uint32_t line;
     uint32_t text;   /* offset in the pool, or NAME_NONE: the canonical form of the interval */
-    uint16_t column; /* the low 15 bits; ENTRY_OVERLAPS */
+    uint16_t column; /* the low 14 bits, and the marks below */
     uint16_t file;
 };
 
-enum { ENTRY_COLUMN_MAX = 0x7fff, ENTRY_OVERLAPS = 0x8000 };
+enum { ENTRY_COLUMN_MAX = 0x3fff, ENTRY_IS_NAME = 0x4000, ENTRY_OVERLAPS = 0x8000 };
 
-/* Sorted; after sealing both first and last strictly increase, so the last interval that begins at
- * or before an address is the only one that can hold it. */
+/* After sealing they are sorted and disjoint: what lies within another is left out, what reaches
+ * into the next one's start begins behind it. */
 struct v4_interval {
     uint32_t first, last;
     uint32_t entry;
@@ -39,6 +40,13 @@ struct name_ref {
     uint32_t entry;
 };
 
+/* Two entries that hold the same client. */
+struct list_overlap {
+    uint32_t entry, by; /* entry adds nothing, or not all that it says, beside `by` */
+    struct netaddr first, last, by_first, by_last; /* of addresses, for their canonical form */
+    bool same;
+};
+
 struct acl_list {
     struct netaddr *self;
     size_t n_self;
@@ -52,6 +60,7 @@ struct acl_list {
     size_t n_v4, cap_v4;
     struct v6_interval *v6;
     size_t n_v6, cap_v6;
+    struct trie v4_trie, v6_trie;      /* over the two, once sealed */
     struct name_ref *names, *suffixes; /* until sealed */
     size_t n_names, cap_names, n_suffixes, cap_suffixes;
     struct name_table name_table, suffix_table;
@@ -59,6 +68,9 @@ struct acl_list {
     size_t n_patterns, cap_patterns;
     uint32_t self_entry; /* the entry `self`, or NAME_NONE */
     uint32_t open_name;  /* the first entry that names of strangers can match, or NAME_NONE */
+    uint32_t first_name; /* the first entry with a name or a pattern, or NAME_NONE */
+    struct list_overlap *overlaps;
+    size_t n_overlaps, cap_overlaps, all_overlaps; /* kept, and found in all */
     bool sealed;
 };
 
@@ -73,6 +85,13 @@ struct netaddr v4_address(uint32_t number);
 /* The interval that holds the address, or NULL. */
 const struct v4_interval *list_find_v4(const struct acl_list *list, uint32_t address);
 const struct v6_interval *list_find_v6(const struct acl_list *list, const struct netaddr *address);
+
+/* list_seal.c: sorts, makes disjoint, finds overlaps, builds trees and tables. False: no memory. */
+bool list_arrange(struct acl_list *list);
+
+/* Room for `more` members of the given size; doubles. False: no memory. */
+bool list_grow(void **v, size_t *cap, size_t n, size_t more, size_t size);
+bool list_add_text(struct acl_list *list, struct span text, uint32_t *offset);
 
 /* Fills text and position of an entry; first and last are for an entry in canonical form. */
 void list_describe(const struct acl_list *list, uint32_t entry, const struct netaddr *first,

@@ -2,12 +2,14 @@
 
 #include <stdlib.h>
 
-static size_t hash_of(struct span name)
+static uint64_t hash_of(struct span name)
 {
     uint64_t h = 0xcbf29ce484222325u; /* FNV-1a; the table holds the administrator's names only */
-    for (size_t i = 0; i < name.n; i++)
-        h = (h ^ ascii_lower(name.p[i])) * 0x100000001b3u;
-    return (size_t)(h ^ h >> 32);
+    for (size_t i = 0; i < name.n; i++) {
+        uint8_t c = name.p[i];
+        h = (h ^ (uint8_t)(c >= 'A' && c <= 'Z' ? c | 0x20 : c)) * 0x100000001b3u;
+    }
+    return h ^ h >> 32;
 }
 
 bool name_table_init(struct name_table *t, size_t n_names)
@@ -19,45 +21,57 @@ bool name_table_init(struct name_table *t, size_t n_names)
     while (size < n_names + n_names / 2)
         size *= 2;
     t->slots = malloc(size * sizeof *t->slots);
-    if (t->slots == NULL)
+    t->tags = calloc(size, 1);
+    if (t->slots == NULL || t->tags == NULL) {
+        name_table_deinit(t);
         return false;
+    }
     t->size = size;
-    for (size_t i = 0; i < size; i++)
-        t->slots[i].text = NAME_NONE;
     return true;
 }
 
 void name_table_deinit(struct name_table *t)
 {
     free(t->slots);
+    free(t->tags);
     *t = (struct name_table){0};
 }
 
-/* The slot of the name, or the free one where it would go. */
-static struct name_slot *find(const struct name_table *t, const char *pool, struct span name)
+size_t name_table_memory(const struct name_table *t)
 {
-    size_t at = hash_of(name) & (t->size - 1);
-    while (t->slots[at].text != NAME_NONE &&
-           !span_equal_nocase(span_str(pool + t->slots[at].text), name))
+    return t->size * (sizeof *t->slots + sizeof *t->tags);
+}
+
+/* The slot of the name, or the free one where it would go. */
+static size_t find(const struct name_table *t, const char *pool, struct span name, uint8_t *tag)
+{
+    uint64_t hash = hash_of(name);
+    size_t at = (size_t)hash & (t->size - 1);
+    *tag = (uint8_t)(hash >> 56 | 1);
+    while (t->tags[at] != 0 &&
+           (t->tags[at] != *tag || !span_equal_nocase(span_str(pool + t->slots[at].text), name)))
         at = (at + 1) & (t->size - 1);
-    return &t->slots[at];
+    return at;
 }
 
 uint32_t name_table_put(struct name_table *t, const char *pool, uint32_t text, uint32_t value)
 {
-    struct name_slot *slot = find(t, pool, span_str(pool + text));
-    if (slot->text != NAME_NONE)
-        return slot->value;
-    *slot = (struct name_slot){.text = text, .value = value};
+    uint8_t tag;
+    size_t at = find(t, pool, span_str(pool + text), &tag);
+    if (t->tags[at] != 0)
+        return t->slots[at].value;
+    t->tags[at] = tag;
+    t->slots[at] = (struct name_slot){.text = text, .value = value};
     return NAME_NONE;
 }
 
 uint32_t name_table_get(const struct name_table *t, const char *pool, struct span name)
 {
+    uint8_t tag;
     if (t->size == 0)
         return NAME_NONE;
-    const struct name_slot *slot = find(t, pool, name);
-    return slot->text == NAME_NONE ? NAME_NONE : slot->value;
+    size_t at = find(t, pool, name, &tag);
+    return t->tags[at] == 0 ? NAME_NONE : t->slots[at].value;
 }
 
 uint32_t name_table_get_suffix(const struct name_table *t, const char *pool, struct span name)

@@ -38,6 +38,16 @@ void reason_put(char *out, size_t size, const char *format, ...)
     va_end(args);
 }
 
+void reason_copy(char *out, size_t size, const char *text)
+{
+    size_t n = strlen(text);
+    if (n >= size)
+        n = size - 1;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
+    out[n] = '\0';
+}
+
 void reason_append_at(char *out, size_t size, const struct acl_position *at)
 {
     if (at->line > 0)
@@ -237,6 +247,16 @@ const char *acl_postmaster_domain(const struct acl_policy *policy)
 bool acl_uses_names(const struct acl_policy *policy)
 {
     return acl_list_has_names(policy->connection.list) || acl_list_has_names(policy->relay.list);
+}
+
+const struct acl_list *acl_connection_list(const struct acl_policy *policy)
+{
+    return policy->connection.list;
+}
+
+const struct acl_list *acl_relay_list(const struct acl_policy *policy)
+{
+    return policy->relay.list;
 }
 
 enum acl_match control_judge(const struct control *control, const struct acl_facts *facts,

@@ -117,11 +117,25 @@ bool netaddr_parse(struct span text, struct netaddr *a)
     return true;
 }
 
+/* Every decision and many log lines write one: snprintf would take half of a decision's time. */
+static void format_v4(const uint8_t four[4], char *out)
+{
+    for (int i = 0; i < 4; i++) {
+        unsigned v = four[i];
+        if (v >= 100)
+            *out++ = (char)('0' + v / 100);
+        if (v >= 10)
+            *out++ = (char)('0' + v / 10 % 10);
+        *out++ = (char)('0' + v % 10);
+        *out++ = i < 3 ? '.' : '\0';
+    }
+}
+
 void netaddr_format(const struct netaddr *a, char *out)
 {
     const uint8_t *b = a->b;
     if (netaddr_is_v4(a)) {
-        (void)snprintf(out, NETADDR_TEXT_MAX, "%u.%u.%u.%u", b[12], b[13], b[14], b[15]);
+        format_v4(b + 12, out);
         return;
     }
     int best = -1, best_n = 1; /* RFC 5952 4.2.2: "::" stands for two groups or more */

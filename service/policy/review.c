@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { KEY_MAX = 96 };
+enum { KEY_MAX = 96, OVERLAPS_TOLD = 20 };
 
 static void say(const struct policy *p, struct config_messages *m, const char *key,
                 const char *text)
@@ -49,6 +49,56 @@ static void review_refusing_list(const struct policy *p, const struct config_lis
                                 list->items[i].text);
 }
 
+/* The same for names that a `file:` brings. */
+static void review_refusing_files(const struct policy *p, const struct acl_list *list,
+                                  const char *key, struct config_messages *m)
+{
+    struct acl_hit hit = {.text = ""};
+    if (!acl_list_first_name(list, p->config->path, &hit))
+        return;
+    config_messages_add(
+        m, CONFIG_WARNING, hit.at.file, (struct config_pos){hit.at.line, hit.at.column}, key,
+        "\"%.100s\" is a name in a list that refuses (the first one of a file): who "
+        "takes his reverse DNS away gets in, an address is safer",
+        hit.text);
+}
+
+static void review_overlaps(const struct policy *p, const struct acl_list *list, const char *key,
+                            struct config_messages *m)
+{
+    size_t n = acl_list_overlaps(list);
+    for (size_t i = 0; i < n && i < OVERLAPS_TOLD; i++) {
+        struct acl_overlap o;
+        acl_list_overlap(list, i, &o);
+        config_messages_add(m, CONFIG_WARNING, o.at.file,
+                            (struct config_pos){o.at.line, o.at.column}, key,
+                            o.same ? "\"%.100s\" is a duplicate of \"%.100s\" (%s:%u)"
+                                   : "\"%.100s\" overlaps with \"%.100s\" (%s:%u)",
+                            o.text, o.by, o.by_at.file, o.by_at.line);
+    }
+    if (n > OVERLAPS_TOLD)
+        config_messages_add(m, CONFIG_WARNING, p->config->path, config_where(p->config, key, NULL),
+                            key, "%zu further entries are duplicates or overlap",
+                            n - OVERLAPS_TOLD);
+}
+
+static void review_lists(const struct policy *p, struct config_messages *m)
+{
+    const struct config_access *a = &p->config->access;
+    const struct acl_list *connection = acl_connection_list(p->acl),
+                          *relay = acl_relay_list(p->acl);
+    if (a->connection.grant == CONFIG_ALL_EXCEPT) {
+        review_refusing_list(p, &a->connection.list, "access.connection.list", m);
+        review_refusing_files(p, connection, "access.connection.list", m);
+    }
+    if (a->relay.grant == CONFIG_ALL_EXCEPT) {
+        review_refusing_list(p, &a->relay.list, "access.relay.list", m);
+        review_refusing_files(p, relay, "access.relay.list", m);
+    }
+    review_overlaps(p, connection, "access.connection.list", m);
+    review_overlaps(p, relay, "access.relay.list", m);
+}
+
 static void review_listener(const struct policy *p, size_t i, struct config_messages *m)
 {
     const struct policy_listener *l = &p->listeners[i];
@@ -86,10 +136,7 @@ void policy_review(const struct policy *p, struct config_messages *m)
 {
     const struct config *c = p->config;
     review_relay(p, m);
-    if (c->access.connection.grant == CONFIG_ALL_EXCEPT)
-        review_refusing_list(p, &c->access.connection.list, "access.connection.list", m);
-    if (c->access.relay.grant == CONFIG_ALL_EXCEPT)
-        review_refusing_list(p, &c->access.relay.list, "access.relay.list", m);
+    review_lists(p, m);
     for (size_t i = 0; i < p->listener_count; i++)
         review_listener(p, i, m);
     review_tls(p, m);

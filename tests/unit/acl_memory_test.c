@@ -52,10 +52,12 @@ static int match_or_not(const pcre2_code *code, PCRE2_SPTR subject, PCRE2_SIZE n
 #include "acl/explain.c"
 #include "acl/list.c"
 #include "acl/list_match.c"
+#include "acl/list_seal.c"
 #include "acl/names.c"
 #include "acl/open_relay.c"
 #include "acl/pattern.c"
 #include "acl/policy.c"
+#include "acl/trie.c"
 #undef realloc
 #undef calloc
 #undef malloc

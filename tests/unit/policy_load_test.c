@@ -233,6 +233,26 @@ static void the_review_warns_of_what_will_not_work(void **state)
     drop(&p);
 }
 
+static void the_review_tells_duplicates_overlaps_and_names_of_files_that_refuse(void **state)
+{
+    (void)state;
+    struct policy *p =
+        load("access: { connection: { list: [\"file:relay-clients.txt\", 192.0.2.10] },\n"
+             "          relay: { list: [10.0.0.0/8, 10.1.0.0/16, \"*.x.example\", a.x.example,\n"
+             "                          127.0.0.1, self] } }\n");
+    const char *connection = "access.connection.list", *relay = "access.relay.list";
+    assert_true(
+        reviewed(p, connection, "\"192.0.2.10\" is a duplicate of \"192.0.2.10\"", CONFIG_WARNING));
+    assert_true(reviewed(p, connection, "relay-clients.txt:2)", CONFIG_WARNING));
+    assert_true(reviewed(p, connection, "\"*.scan.corp.example\" is a name", CONFIG_WARNING));
+    assert_true(reviewed(p, relay, "\"10.1.0.0/16\" overlaps with \"10.0.0.0/8\"", CONFIG_WARNING));
+    assert_true(
+        reviewed(p, relay, "\"a.x.example\" overlaps with \"*.x.example\"", CONFIG_WARNING));
+    assert_false(reviewed(p, relay, "127.0.0.1", CONFIG_WARNING));
+    assert_false(reviewed(p, relay, "is a name", CONFIG_WARNING)); /* it grants */
+    drop(&p);
+}
+
 /* The first message at this line and column. */
 static const char *said_at(unsigned line, unsigned column, enum config_severity severity)
 {
@@ -344,6 +364,7 @@ int main(void)
         cmocka_unit_test(listeners_inherit_and_are_found_by_their_text),
         cmocka_unit_test(an_open_relay_is_an_error_of_the_review_unless_declared),
         cmocka_unit_test(the_review_warns_of_what_will_not_work),
+        cmocka_unit_test(the_review_tells_duplicates_overlaps_and_names_of_files_that_refuse),
         cmocka_unit_test(names_that_stand_for_two_domains_are_reported_where_they_stand),
         cmocka_unit_test(names_that_can_be_no_domain_are_refused_where_they_stand),
         cmocka_unit_test(an_allow_list_names_accounts_and_groups_of_its_own_domain),

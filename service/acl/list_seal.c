@@ -1,0 +1,230 @@
+/* list_seal.c - what makes a filled list quick to ask: sorted disjoint intervals under their trees,
+ * hashes of names; and what the entries have in common, for `postern check`. */
+#include "acl/entry.h"
+#include "acl/list_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Spare memory is given back; failing to is no harm. */
+static void shrink(void **v, size_t *cap, size_t n, size_t size)
+{
+    if (n == *cap)
+        return;
+    void *p = n == 0 ? NULL : realloc(*v, n * size);
+    if (n == 0)
+        free(*v);
+    else if (p == NULL)
+        return;
+    *v = p;
+    *cap = n;
+}
+
+static int compare_v4(const void *a, const void *b)
+{
+    const struct v4_interval *x = a, *y = b;
+    if (x->first != y->first)
+        return x->first < y->first ? -1 : 1;
+    if (x->last != y->last)
+        return x->last > y->last ? -1 : 1;
+    return x->entry < y->entry ? -1 : x->entry > y->entry;
+}
+
+static int compare_v6(const void *a, const void *b)
+{
+    const struct v6_interval *x = a, *y = b;
+    int order = netaddr_compare(&x->first, &y->first);
+    if (order == 0)
+        order = netaddr_compare(&y->last, &x->last);
+    return order != 0 ? order : x->entry < y->entry ? -1 : x->entry > y->entry;
+}
+
+/* Lists are often made by programs, in order. */
+static void sort(void *v, size_t n, size_t size, int (*compare)(const void *, const void *))
+{
+    for (size_t i = 1; i < n; i++)
+        if (compare((char *)v + (i - 1) * size, (char *)v + i * size) > 0) {
+            qsort(v, n, size, compare);
+            return;
+        }
+}
+
+/* ---- what holds the same ---- */
+
+static bool note(struct acl_list *list, const struct list_overlap *o)
+{
+    list->entries[o->entry].column |= ENTRY_OVERLAPS;
+    list->entries[o->by].column |= ENTRY_OVERLAPS;
+    if (o->entry == list->self_entry || o->by == list->self_entry || o->entry == o->by)
+        return true;
+    list->all_overlaps++;
+    if (list->n_overlaps == ACL_OVERLAPS_MAX)
+        return true;
+    void *v = list->overlaps;
+    if (!list_grow(&v, &list->cap_overlaps, list->n_overlaps, 1, sizeof *o))
+        return false;
+    list->overlaps = v;
+    list->overlaps[list->n_overlaps++] = *o;
+    return true;
+}
+
+/* An interval that is about to begin later than it was written: its text has to be kept. */
+static bool keep_text(struct acl_list *list, uint32_t entry, const struct netaddr *first,
+                      const struct netaddr *last)
+{
+    char text[ACL_INTERVAL_TEXT_MAX];
+    if (list->entries[entry].text != NAME_NONE)
+        return true;
+    acl_interval_format(first, last, text);
+    return list_add_text(list, span_str(text), &list->entries[entry].text);
+}
+
+static bool disjoin_v4(struct acl_list *list)
+{
+    size_t kept = 0;
+    sort(list->v4, list->n_v4, sizeof *list->v4, compare_v4);
+    for (size_t i = 0; i < list->n_v4; i++) {
+        struct v4_interval x = list->v4[i];
+        const struct v4_interval *before = kept == 0 ? NULL : &list->v4[kept - 1];
+        if (before != NULL && x.first <= before->last) {
+            const struct list_overlap o = {.entry = x.entry,
+                                           .by = before->entry,
+                                           .first = v4_address(x.first),
+                                           .last = v4_address(x.last),
+                                           .by_first = v4_address(before->first),
+                                           .by_last = v4_address(before->last),
+                                           .same =
+                                               x.first == before->first && x.last == before->last};
+            if (!note(list, &o))
+                return false;
+            if (x.last <= before->last)
+                continue;
+            if (!keep_text(list, x.entry, &o.first, &o.last))
+                return false;
+            x.first = before->last + 1;
+        }
+        list->v4[kept++] = x;
+    }
+    list->n_v4 = kept;
+    return true;
+}
+
+static struct netaddr after(struct netaddr a)
+{
+    for (size_t i = sizeof a.b; i > 0; i--)
+        if (++a.b[i - 1] != 0)
+            break;
+    return a;
+}
+
+static bool disjoin_v6(struct acl_list *list)
+{
+    size_t kept = 0;
+    sort(list->v6, list->n_v6, sizeof *list->v6, compare_v6);
+    for (size_t i = 0; i < list->n_v6; i++) {
+        struct v6_interval x = list->v6[i];
+        const struct v6_interval *before = kept == 0 ? NULL : &list->v6[kept - 1];
+        if (before != NULL && netaddr_compare(&x.first, &before->last) <= 0) {
+            const struct list_overlap o = {.entry = x.entry,
+                                           .by = before->entry,
+                                           .first = x.first,
+                                           .last = x.last,
+                                           .by_first = before->first,
+                                           .by_last = before->last,
+                                           .same = netaddr_equal(&x.first, &before->first) &&
+                                                   netaddr_equal(&x.last, &before->last)};
+            if (!note(list, &o))
+                return false;
+            if (netaddr_compare(&x.last, &before->last) <= 0)
+                continue;
+            if (!keep_text(list, x.entry, &x.first, &x.last))
+                return false;
+            x.first = after(before->last);
+        }
+        list->v6[kept++] = x;
+    }
+    list->n_v6 = kept;
+    return true;
+}
+
+/* ---- trees and tables ---- */
+
+static struct trie_interval v4_at(const void *source, size_t i)
+{
+    const struct v4_interval *x = (const struct v4_interval *)source + i;
+    return (struct trie_interval){{0, x->first}, {0, x->last}};
+}
+
+static struct trie_interval v6_at(const void *source, size_t i)
+{
+    const struct v6_interval *x = (const struct v6_interval *)source + i;
+    return (struct trie_interval){trie_key_of(&x->first), trie_key_of(&x->last)};
+}
+
+static bool note_names(struct acl_list *list, uint32_t entry, uint32_t by, bool same)
+{
+    const struct list_overlap o = {.entry = entry, .by = by, .same = same};
+    return by == NAME_NONE || note(list, &o);
+}
+
+static bool build_table(struct acl_list *list, struct name_table *table,
+                        const struct name_ref *refs, size_t n)
+{
+    if (!name_table_init(table, n))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t there = name_table_put(table, list->pool, refs[i].text, refs[i].entry);
+        if (!note_names(list, refs[i].entry, there, true))
+            return false;
+    }
+    return true;
+}
+
+/* Names that a `*.domain` of the list holds already. */
+static bool note_below(struct acl_list *list, const struct name_ref *refs, size_t n)
+{
+    if (list->n_suffixes == 0)
+        return true;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t by = name_table_get_suffix(&list->suffix_table, list->pool,
+                                            span_str(list->pool + refs[i].text));
+        if (!note_names(list, refs[i].entry, by, false))
+            return false;
+    }
+    return true;
+}
+
+static void shrink_all(struct acl_list *list)
+{
+    void *entries = list->entries, *pool = list->pool, *v4 = list->v4, *v6 = list->v6;
+    shrink(&entries, &list->cap_entries, list->n_entries, sizeof *list->entries);
+    shrink(&pool, &list->cap_pool, list->n_pool, 1);
+    shrink(&v4, &list->cap_v4, list->n_v4, sizeof *list->v4);
+    shrink(&v6, &list->cap_v6, list->n_v6, sizeof *list->v6);
+    list->entries = entries;
+    list->pool = pool;
+    list->v4 = v4;
+    list->v6 = v6;
+}
+
+bool list_arrange(struct acl_list *list)
+{
+    bool done = disjoin_v4(list) && disjoin_v6(list) &&
+                build_table(list, &list->name_table, list->names, list->n_names) &&
+                build_table(list, &list->suffix_table, list->suffixes, list->n_suffixes) &&
+                note_below(list, list->names, list->n_names) &&
+                note_below(list, list->suffixes, list->n_suffixes) &&
+                trie_build(&list->v4_trie, list->n_v4, 32, v4_at, list->v4) &&
+                trie_build(&list->v6_trie, list->n_v6, 128, v6_at, list->v6);
+    if (!done) {
+        name_table_deinit(&list->name_table);
+        name_table_deinit(&list->suffix_table);
+        trie_free(&list->v4_trie);
+        return false;
+    }
+    shrink_all(list);
+    free(list->names);
+    free(list->suffixes);
+    list->names = list->suffixes = NULL;
+    return true;
+}
