@@ -1,27 +1,22 @@
 #include "auth/auth.h"
 
 #include "auth/exchange.h"
+#include "auth/guard.h"
 #include "auth/sasl_library.h"
 #include "base/log.h"
-#include "base/secret.h"
-#include "platform/clock.h"
 #include "platform/integrated_auth.h"
 #include "platform/mutex.h"
-#include "platform/random.h"
 
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTIONS_BYTES_MAX = 1 << 20, FINGERPRINT_KEY = 32 };
+enum { OPTIONS_BYTES_MAX = 1 << 20 };
 
 struct auth {
-    struct mutex *lock; /* guards the counts, `current` and the throttle */
+    struct mutex *lock; /* guards the counts and `current` */
     unsigned refs;      /* one of the owner, one of each exchange */
     struct auth_snapshot *current;
-    struct throttle *throttle;
-    uint8_t fingerprint_key[FINGERPRINT_KEY];
+    struct guard *guard;
     unsigned available; /* mechanisms whose plug-ins are there */
 };
 
@@ -82,6 +77,7 @@ static bool copy_domain(struct arena *m, const struct auth_domain *from, struct 
     to->kerberos.kdcs = copy_list(m, from->kerberos.kdcs, from->kerberos.kdc_count);
     to->deadline_ms = or_default(from->deadline_ms, AUTH_DEADLINE_DEFAULT_MS);
     to->lockout_below = or_default(from->lockout_below, AUTH_LOCKOUT_BELOW_DEFAULT);
+    to->lockout_window_ms = or_default(from->lockout_window_ms, AUTH_LOCKOUT_WINDOW_DEFAULT_MS);
     return to->name != NULL && to->aliases != NULL && to->allow != NULL &&
            to->system.pam_service != NULL && to->system.helper != NULL && to->ldap.url != NULL &&
            to->ldap.ca_file != NULL && to->ldap.bind != NULL && to->ldap.base != NULL &&
@@ -106,6 +102,27 @@ static bool copy_domains(struct auth_snapshot *s, const struct auth_options *fro
     return ok || err_set(e, ERR_TEMP, "authentication: no memory");
 }
 
+/* The names in the allow lists, as a backend is asked for groups. */
+static bool make_groups(struct auth_snapshot *s)
+{
+    const struct auth_options *o = &s->options;
+    s->groups = arena_alloc(&s->arena, (o->domain_count + 1) * sizeof *s->groups);
+    for (size_t i = 0; s->groups != NULL && i < o->domain_count; i++) {
+        const struct auth_domain *d = &o->domains[i];
+        const char **names = arena_alloc(&s->arena, (d->allow_count + 1) * sizeof *names);
+        size_t n = 0;
+        if (names == NULL)
+            return false;
+        for (size_t k = 0; k < d->allow_count; k++) {
+            const char *name = identity_allow_name(d->allow[k], i, o);
+            if (name != NULL)
+                names[n++] = name;
+        }
+        s->groups[i] = (struct backend_groups){names, n};
+    }
+    return s->groups != NULL;
+}
+
 static bool copy_options(struct auth_snapshot *s, const struct auth_options *from, struct err *e)
 {
     struct arena *m = &s->arena;
@@ -126,7 +143,8 @@ static bool copy_options(struct auth_snapshot *s, const struct auth_options *fro
     if (o->scram.iterations < AUTH_ITERATIONS_LEAST)
         return err_set(e, ERR_PERM, "authentication.scram.iterations: %u is less than %d",
                        (unsigned)o->scram.iterations, AUTH_ITERATIONS_LEAST);
-    return copy_domains(s, from, e);
+    return copy_domains(s, from, e) &&
+           (make_groups(s) || err_set(e, ERR_TEMP, "authentication: no memory"));
 }
 
 /* The integrated mechanisms, in the order of the report, and the package that each stands on. */
@@ -206,19 +224,16 @@ bool auth_open(const struct auth_options *options, struct auth **out, struct err
         return err_set(e, ERR_TEMP, "authentication: no memory");
     a->refs = 1;
     a->lock = mutex_new();
-    uint8_t key[16];
-    random_bytes(key, sizeof key);
-    random_bytes(a->fingerprint_key, sizeof a->fingerprint_key);
     a->available = sasl_library_mechanisms();
     unsigned missing = (AUTH_MECHANISMS_BASIC | AUTH_MECHANISMS_SCRAM) & ~a->available;
     if (missing != 0)
         log_event(LOG_WARN, "auth.mechanism.missing", LOG_U("bits", missing),
                   LOG_S("hint", "install the plug-ins of libsasl2 (libsasl2-modules)"));
-    if (a->lock == NULL || !throttle_new(&options->throttle, key, &a->throttle, e) ||
+    if (a->lock == NULL || !guard_new(&options->throttle, &a->guard, e) ||
         !make_snapshot(options, NULL, a->available, &a->current, e)) {
         if (a->lock == NULL)
             err_set(e, ERR_TEMP, "authentication: no memory");
-        throttle_free(&a->throttle);
+        guard_free(&a->guard);
         mutex_free(&a->lock);
         free(a);
         return false;
@@ -236,7 +251,7 @@ bool auth_reload(struct auth *a, const struct auth_options *options, struct err 
         mutex_lock(a->lock);
         struct auth_snapshot *before = a->current;
         a->current = next;
-        throttle_set_options(a->throttle, &options->throttle);
+        guard_set_options(a->guard, &options->throttle);
         before = unref(before); /* held: never the last */
         mutex_unlock(a->lock);
         free_snapshot(&before);
@@ -254,9 +269,8 @@ static void release(struct auth *a)
     if (!last)
         return;
     free_snapshot(&a->current);
-    throttle_free(&a->throttle);
+    guard_free(&a->guard);
     mutex_free(&a->lock);
-    secret_wipe_bytes(a->fingerprint_key, sizeof a->fingerprint_key);
     free(a);
 }
 
@@ -349,57 +363,7 @@ uint64_t auth_share_key(const struct netaddr *client)
     return key;
 }
 
-static struct span share_span(const uint64_t *key)
+struct guard *auth_guard(struct auth *a)
 {
-    return span_of(key, sizeof *key);
-}
-
-static int64_t now_ms(void)
-{
-    return (int64_t)clock_monotonic_ms();
-}
-
-struct throttle_verdict auth_throttle_check(struct auth *a, const struct netaddr *peer,
-                                            const char *account)
-{
-    uint64_t key = auth_share_key(peer);
-    mutex_lock(a->lock);
-    struct throttle_verdict v =
-        throttle_check(a->throttle, share_span(&key), span_str(account), now_ms());
-    mutex_unlock(a->lock);
-    return v;
-}
-
-/* A keyed digest of the password, cut to 64 bits: enough to know it again, useless without the key
- * of this process. Never 0, which means "not known". */
-static uint64_t fingerprint(const struct auth *a, struct span password)
-{
-    uint8_t digest[EVP_MAX_MD_SIZE] = {0};
-    unsigned n = 0;
-    uint64_t f = 0;
-    if (password.n == 0 || HMAC(EVP_sha256(), a->fingerprint_key, FINGERPRINT_KEY, password.p,
-                                password.n, digest, &n) == NULL)
-        return 0;
-    memcpy(&f, digest, sizeof f);
-    return f == 0 ? 1 : f;
-}
-
-struct throttle_verdict auth_throttle_failed(struct auth *a, const struct netaddr *peer,
-                                             const char *account, struct span password)
-{
-    uint64_t key = auth_share_key(peer);
-    uint64_t print = fingerprint(a, password);
-    mutex_lock(a->lock);
-    struct throttle_verdict v =
-        throttle_failed(a->throttle, share_span(&key), span_str(account), print, now_ms());
-    mutex_unlock(a->lock);
-    return v;
-}
-
-void auth_throttle_succeeded(struct auth *a, const struct netaddr *peer, const char *account)
-{
-    uint64_t key = auth_share_key(peer);
-    mutex_lock(a->lock);
-    throttle_succeeded(a->throttle, share_span(&key), span_str(account), now_ms());
-    mutex_unlock(a->lock);
+    return a->guard;
 }

@@ -74,10 +74,10 @@ struct auth_domain {
         size_t kdc_count;
     } kerberos;
     uint32_t deadline_ms; /* of one check; 0 = AUTH_DEADLINE_DEFAULT_MS */
-    /* Wrong passwords in a row (forgotten like the throttle's) after which an account of a domain
-     * is not asked about any more until some are forgotten, so that we never lock it there; keep it
-     * below the domain's own threshold. 0 = AUTH_LOCKOUT_BELOW_DEFAULT. Not for userdb. */
-    uint32_t lockout_below;
+    /* How many wrong passwords of one account may reach the domain within lockout_window_ms of the
+     * last one, so that we never lock it there (lockout.h): below the domain's own threshold, and
+     * not shorter than its own memory. 0 = the defaults. Not for userdb. */
+    uint32_t lockout_below, lockout_window_ms;
 };
 
 enum {
@@ -85,6 +85,7 @@ enum {
     AUTH_ITERATIONS_DEFAULT = 100000,
     AUTH_DEADLINE_DEFAULT_MS = 5000,
     AUTH_LOCKOUT_BELOW_DEFAULT = 4,
+    AUTH_LOCKOUT_WINDOW_DEFAULT_MS = 30 * 60 * 1000,
     AUTH_CACHE_TTL_DEFAULT_MS = 120000,
     AUTH_CACHE_ENTRIES_DEFAULT = 1024,
 };
@@ -151,6 +152,9 @@ void auth_report(struct auth *a,
                  void (*report)(void *context, const struct auth_readiness *readiness),
                  void *context);
 
+/* How many accounts of domains are not asked about just now (lockout.h). */
+size_t auth_held_back(struct auth *a);
+
 /* The same as the text behind "AUTH "; false when there is none. size: AUTH_MECHANISMS_TEXT_MAX. */
 bool auth_mechanisms(struct auth *a, const struct auth_channel *channel, char *out, size_t size);
 
@@ -175,7 +179,9 @@ enum auth_outcome {
     AUTH_UNAVAILABLE,     /* 454 4.7.0: a backend does not answer; never 535 */
     AUTH_SYNTAX,          /* 501 5.5.2: the mechanism's message is malformed; no guess */
     AUTH_MECHANISM,       /* 504 5.5.4: not offered here; no guess */
-    AUTH_THROTTLED,       /* 454 4.7.0: too many wrong passwords from there; nothing was checked */
+    /* 454 4.7.0: too many wrong passwords from there, or for that account of a domain that locks;
+     * nothing was checked */
+    AUTH_THROTTLED,
 };
 
 struct auth_step {

@@ -34,6 +34,8 @@ struct scram_verifier {
     uint8_t server_key[SCRAM_KEY_SIZE];
 };
 
+#define BACKEND_REASON_NOT_LISTED "the account is not in the domain's allow list"
+
 /* Names of groups of the backend's own domain, without the domain. */
 struct backend_groups {
     const char *const *names;

@@ -65,7 +65,7 @@ static enum backend_result no_groups(const struct backend_groups *groups,
 {
     if (groups == NULL || groups->count == 0)
         return BACKEND_OK;
-    (void)snprintf(reason, BACKEND_REASON_MAX, "the user database has no groups");
+    (void)snprintf(reason, BACKEND_REASON_MAX, "%s", BACKEND_REASON_NOT_LISTED);
     return BACKEND_NOT_ALLOWED;
 }
 

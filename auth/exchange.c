@@ -108,21 +108,14 @@ static enum auth_outcome still_valid(struct auth_exchange *x)
                : exchange_refuse(x, AUTH_BAD_CREDENTIALS, "the account was changed meanwhile");
 }
 
-static enum auth_outcome member_of_allowed(struct auth_exchange *x)
+/* An account that has proved itself without a password of its domain; its groups are looked up. */
+static enum auth_outcome member_of_allowed(struct auth_exchange *x,
+                                           const struct backend_groups *groups)
 {
-    const struct auth_options *o = &x->s->options;
-    const struct auth_domain *d = &o->domains[x->id.domain];
-    const char *names[EXCHANGE_GROUPS_MAX];
-    struct backend_groups groups = {.names = names};
-    char reason[BACKEND_REASON_MAX] = "";
-    for (size_t i = 0; i < d->allow_count && groups.count < EXCHANGE_GROUPS_MAX; i++) {
-        const char *name = identity_allow_name(d->allow[i], x->id.domain, o);
-        if (name != NULL)
-            names[groups.count++] = name;
-    }
-    if (groups.count == 0)
-        return exchange_refuse(x, AUTH_BAD_CREDENTIALS, "the account is not in the allow list");
-    switch (backends_member(x->s->backends.entries[x->id.domain], x->id.account, &groups, reason)) {
+    char reason[BACKEND_REASON_MAX] = BACKEND_REASON_NOT_LISTED;
+    if (groups->count == 0)
+        return exchange_refuse(x, AUTH_BAD_CREDENTIALS, reason);
+    switch (backends_member(x->s->backends.entries[x->id.domain], x->id.account, groups, reason)) {
     case BACKEND_OK: return AUTH_OK;
     case BACKEND_BUSY:
     case BACKEND_UNAVAILABLE: return exchange_refuse(x, AUTH_UNAVAILABLE, reason);
@@ -133,20 +126,36 @@ static enum auth_outcome member_of_allowed(struct auth_exchange *x)
     case BACKEND_GUEST:
     case BACKEND_UNSUPPORTED: break;
     }
-    return exchange_refuse(x, AUTH_BAD_CREDENTIALS,
-                           reason[0] != 0 ? reason : "the account is not in the allow list");
+    return exchange_refuse(x, AUTH_BAD_CREDENTIALS, reason);
 }
 
-/* Only once everything is proved, so that nobody learns from it who is on the list. */
-static enum auth_outcome allowed(struct auth_exchange *x)
+const struct backend_groups *exchange_groups(const struct auth_exchange *x)
 {
     size_t entry;
-    if (identity_allowed(&x->id, &x->s->options, &entry) != IDENTITY_ONLY_BY_GROUP)
+    return identity_allowed(&x->id, &x->s->options, &entry) == IDENTITY_ONLY_BY_GROUP
+               ? &x->s->groups[x->id.domain]
+               : NULL;
+}
+
+/* SCRAM is for accounts of the user database, which has no groups. Asked when the proof was right,
+ * and before ours goes out, so that it looks like a wrong one. */
+static bool is_listed(struct auth_exchange *x)
+{
+    if (x->found != BACKEND_OK || exchange_groups(x) == NULL)
+        return true;
+    exchange_refuse(x, AUTH_BAD_CREDENTIALS, BACKEND_REASON_NOT_LISTED);
+    return false;
+}
+
+/* Only once everything is proved, so that nobody learns from it who is on the list. A password's
+ * backend has answered for the groups together with the password (exchange_sasl.c). */
+static enum auth_outcome allowed(struct auth_exchange *x)
+{
+    const struct backend_groups *groups = exchange_groups(x);
+    if (groups == NULL || x->member)
         return AUTH_OK;
     x->guess = !exchange_is_integrated(x); /* a password may have been guessed, a ticket not */
-    if (x->s->backends.entries[x->id.domain] == x->s->backends.userdb) /* it has no groups */
-        return exchange_refuse(x, AUTH_BAD_CREDENTIALS, "the account is not in the allow list");
-    return member_of_allowed(x);
+    return member_of_allowed(x, groups);
 }
 
 static enum auth_outcome run(struct auth_exchange *x, bool has_input, struct span in,
@@ -175,6 +184,8 @@ static enum auth_outcome run(struct auth_exchange *x, bool has_input, struct spa
         code = sasl_server_step(x->conn, text, (unsigned)in.n, &reply, &reply_n);
     }
     if (code == SASL_CONTINUE) {
+        if (exchange_is_scram(x) && x->phase == PHASE_SECRET_SENT && !is_listed(x))
+            return x->verdict;
         *challenge = span_of(reply, reply_n);
         return AUTH_CONTINUE;
     }
@@ -204,7 +215,7 @@ void auth_exchange_step(struct auth_exchange *x, bool has_input, struct span in,
         out->identity = x->id.canonical;
         auth_throttle_succeeded(x->auth, &x->peer.client, x->subject);
     } else if (out->outcome == AUTH_THROTTLED) {
-        out->delay_ms = auth_throttle_check(x->auth, &x->peer.client, x->subject).delay_ms;
+        out->delay_ms = auth_throttle_delay_ms(x->auth);
     } else if (x->guess &&
                (out->outcome == AUTH_BAD_CREDENTIALS || out->outcome == AUTH_NO_BACKEND)) {
         out->delay_ms =

@@ -4,6 +4,7 @@
 
 #include "auth/auth.h"
 #include "auth/backends.h"
+#include "auth/guard.h"
 #include "auth/identity.h"
 #include "base/arena.h"
 
@@ -14,6 +15,7 @@ struct auth_snapshot {
     struct arena arena; /* all strings of the options */
     struct auth_options options;
     struct backend_set backends;
+    struct backend_groups *groups;      /* one a domain: the names of its allow list */
     struct integrated_auth *integrated; /* NULL: not enabled */
     unsigned integrated_ready; /* AUTH_* bits of the integrated mechanisms that proved themselves */
     unsigned refs;
@@ -25,13 +27,6 @@ void auth_release(struct auth *a, struct auth_snapshot *s);
 
 unsigned auth_snapshot_mechanisms(const struct auth_snapshot *s,
                                   const struct auth_channel *channel);
-
-struct throttle_verdict auth_throttle_check(struct auth *a, const struct netaddr *peer,
-                                            const char *account);
-/* password: empty where it is not known (SCRAM). */
-struct throttle_verdict auth_throttle_failed(struct auth *a, const struct netaddr *peer,
-                                             const char *account, struct span password);
-void auth_throttle_succeeded(struct auth *a, const struct netaddr *peer, const char *account);
 
 /* For sasl_userdb.c, on the exchange's thread. */
 bool exchange_wants_verifier(const struct auth_exchange *x);

@@ -24,7 +24,6 @@ enum {
     EXCHANGE_REASON_MAX = 256,
     EXCHANGE_BINDING_TYPE_MAX = 32,
     EXCHANGE_CALLBACKS = 6,
-    EXCHANGE_GROUPS_MAX = 64, /* of one domain's allow list, asked for at once */
 };
 
 /* Where a SCRAM exchange stands; what libsasl2 checks we check too, and some of it it does not. */
@@ -74,6 +73,7 @@ struct auth_exchange {
     enum backend_result found;
     char found_reason[BACKEND_REASON_MAX];
     uint64_t version;
+    bool member; /* the backend found the account in a group of the allow list */
 };
 
 /* Sets the verdict and its reason for the log; gives the outcome back. */
@@ -81,6 +81,9 @@ enum auth_outcome exchange_refuse(struct auth_exchange *x, enum auth_outcome out
                                   const char *reason);
 bool exchange_is_scram(const struct auth_exchange *x);
 bool exchange_is_integrated(const struct auth_exchange *x);
+/* The account in x->id is not named by its domain's allow list, so it must be in one of these;
+ * NULL: it is named, or there is no list. */
+const struct backend_groups *exchange_groups(const struct auth_exchange *x);
 
 /* AUTH_CONTINUE: libsasl2 may have the message. */
 enum auth_outcome exchange_look_at(struct auth_exchange *x, bool has_input, struct span in);

@@ -98,20 +98,78 @@ static enum auth_outcome outcome_of(struct auth_exchange *x, enum backend_result
     return exchange_refuse(x, AUTH_UNAVAILABLE, reason);
 }
 
+static enum lockout_answer answer_of(enum backend_result result)
+{
+    switch (result) {
+    case BACKEND_OK: return LOCKOUT_RIGHT;
+    /* Whether the password was right is not to be seen from outside, so all these count. */
+    case BACKEND_BAD_PASSWORD:
+    case BACKEND_NO_ACCOUNT:
+    case BACKEND_DISABLED:
+    case BACKEND_NOT_ALLOWED:
+    case BACKEND_GUEST: return LOCKOUT_WRONG;
+    case BACKEND_UNSUPPORTED:
+    case BACKEND_BUSY:
+    case BACKEND_UNAVAILABLE: break;
+    }
+    return LOCKOUT_NO_ANSWER;
+}
+
+/* The backend's word about a password; of an account that is not listed the groups are asked in the
+ * same call (a directory answers to whom was bound), and that after the password was right. */
+static enum backend_result verify(struct auth_exchange *x, struct span password,
+                                  char reason[BACKEND_REASON_MAX])
+{
+    struct backend_entry *entry = x->s->backends.entries[x->id.domain];
+    const struct backend_groups *groups = exchange_groups(x);
+    enum backend_result result = backends_verify(entry, x->id.account, password, groups, reason);
+    if (result != BACKEND_OK || groups == NULL)
+        return result;
+    x->member = groups->count > 0;
+    if (!x->member) /* no entry of the list can be of this domain, so the backend was not asked */
+        (void)snprintf(reason, BACKEND_REASON_MAX, "%s", BACKEND_REASON_NOT_LISTED);
+    return x->member ? BACKEND_OK : BACKEND_NOT_ALLOWED;
+}
+
+/* The same for an account that its domain may lock: not more often than it bears. */
+static enum auth_outcome verify_guarded(struct auth_exchange *x, struct span password)
+{
+    const struct auth_domain *d = &x->s->options.domains[x->id.domain];
+    char reason[BACKEND_REASON_MAX] = "";
+    switch (auth_lockout_ask(x->auth, d, x->subject, password)) {
+    case LOCKOUT_ASK: break;
+    case LOCKOUT_WAIT:
+        return exchange_refuse(x, AUTH_UNAVAILABLE,
+                               "other passwords of this account are still being tried");
+    case LOCKOUT_KNOWN_WRONG:
+        x->guess = true;
+        return exchange_refuse(x, AUTH_BAD_CREDENTIALS,
+                               "the domain refused this password lately and was not asked again");
+    case LOCKOUT_HELD_BACK:
+        return exchange_refuse(x, AUTH_THROTTLED,
+                               "too many wrong passwords for this account: its domain is not asked "
+                               "for a while, so that it is not locked there");
+    }
+    enum backend_result result = verify(x, password, reason);
+    auth_lockout_tell(x->auth, d, x->subject, password, answer_of(result));
+    return outcome_of(x, result, reason);
+}
+
 static int check_password(sasl_conn_t *conn, void *context, const char *user, const char *password,
                           unsigned password_n, struct propctx *properties)
 {
     struct auth_exchange *x = context;
     (void)conn, (void)user, (void)properties;
     struct span given = span_of(password, password_n);
-    struct backend_entry *entry = x->s->backends.entries[x->id.domain];
     char reason[BACKEND_REASON_MAX] = "";
     if (!secret_set(&x->password, given)) {
         exchange_refuse(x, AUTH_UNAVAILABLE, "no memory");
         return SASL_NOMEM;
     }
-    enum backend_result result = backends_verify(entry, x->id.account, given, NULL, reason);
-    return outcome_of(x, result, reason) == AUTH_OK ? SASL_OK : SASL_BADAUTH;
+    enum auth_outcome outcome = x->s->options.domains[x->id.domain].backend == AUTH_BACKEND_USERDB
+                                    ? outcome_of(x, verify(x, given, reason), reason)
+                                    : verify_guarded(x, given);
+    return outcome == AUTH_OK ? SASL_OK : SASL_BADAUTH;
 }
 
 bool exchange_wants_verifier(const struct auth_exchange *x)

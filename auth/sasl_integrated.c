@@ -235,8 +235,6 @@ static enum auth_outcome one_step(struct auth_exchange *x, struct span in)
 
 unsigned exchange_integrated_lane(const struct auth_exchange *x, struct span in)
 {
-    size_t entry;
-    bool by_group = false;
     enum integrated_package package = INTEGRATED_KERBEROS;
     enum auth_outcome outcome;
     switch (x->integrated.phase) {
@@ -252,8 +250,7 @@ unsigned exchange_integrated_lane(const struct auth_exchange *x, struct span in)
         break;
     case INTEGRATED_PHASE_LAYER: break;
     }
-    by_group = identity_allowed(&x->id, &x->s->options, &entry) == IDENTITY_ONLY_BY_GROUP;
-    return by_group ? x->s->backends.entries[x->id.domain]->lane : 0;
+    return exchange_groups(x) != NULL ? x->s->backends.entries[x->id.domain]->lane : 0;
 }
 
 void exchange_integrated_end(struct auth_exchange *x)

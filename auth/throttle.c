@@ -1,5 +1,6 @@
 #include "auth/throttle.h"
 
+#include "auth/keyed_hash.h"
 #include "base/list.h"
 
 #include <stdlib.h>
@@ -33,78 +34,13 @@ struct throttle {
     struct list lru;
 };
 
-/* SipHash-2-4 (Aumasson, Bernstein 2012): a client chooses names, so the hash must be keyed. */
-static uint64_t rotl(uint64_t v, unsigned bits)
-{
-    return (v << bits) | (v >> (64 - bits));
-}
-
-static void sip_round(uint64_t v[4])
-{
-    v[0] += v[1];
-    v[1] = rotl(v[1], 13) ^ v[0];
-    v[0] = rotl(v[0], 32);
-    v[2] += v[3];
-    v[3] = rotl(v[3], 16) ^ v[2];
-    v[0] += v[3];
-    v[3] = rotl(v[3], 21) ^ v[0];
-    v[2] += v[1];
-    v[1] = rotl(v[1], 17) ^ v[2];
-    v[2] = rotl(v[2], 32);
-}
-
-static uint64_t little_endian(const uint8_t *p)
-{
-    uint64_t v = 0;
-    for (unsigned i = 8; i-- > 0;)
-        v = (v << 8) | p[i];
-    return v;
-}
-
-struct sip {
-    uint64_t v[4];
-    uint8_t tail[8];
-    size_t n;
-};
-
-static void sip_add_byte(struct sip *s, uint8_t byte)
-{
-    s->tail[s->n++ % 8] = byte;
-    if (s->n % 8 != 0)
-        return;
-    uint64_t m = little_endian(s->tail);
-    s->v[3] ^= m;
-    sip_round(s->v);
-    sip_round(s->v);
-    s->v[0] ^= m;
-}
-
-/* Each part with its length before it, so that no two lists of parts are the same bytes. */
-static void sip_add(struct sip *s, struct span part)
-{
-    uint64_t n = part.n;
-    for (unsigned i = 0; i < 8; i++, n >>= 8)
-        sip_add_byte(s, (uint8_t)n);
-    for (size_t i = 0; i < part.n; i++)
-        sip_add_byte(s, part.p[i]);
-}
-
 static uint64_t entry_key(const struct throttle *t, enum kind kind, struct span peer,
                           struct span account)
 {
-    uint64_t k0 = little_endian(t->hash_key), k1 = little_endian(t->hash_key + 8);
-    struct sip s = {.v = {k0 ^ 0x736f6d6570736575u, k1 ^ 0x646f72616e646f6du,
-                          k0 ^ 0x6c7967656e657261u, k1 ^ 0x7465646279746573u}};
-    sip_add_byte(&s, (uint8_t)kind);
-    sip_add(&s, kind == KIND_ACCOUNT ? span_of(NULL, 0) : peer);
-    sip_add(&s, kind == KIND_PEER ? span_of(NULL, 0) : account);
-    while (s.n % 8 != 7)
-        sip_add_byte(&s, 0);
-    sip_add_byte(&s, (uint8_t)(s.n + 1));
-    s.v[2] ^= 0xff;
-    for (unsigned i = 0; i < 4; i++)
-        sip_round(s.v);
-    return s.v[0] ^ s.v[1] ^ s.v[2] ^ s.v[3];
+    uint8_t which = (uint8_t)kind;
+    const struct span parts[] = {span_of(&which, 1), kind == KIND_ACCOUNT ? span_of(NULL, 0) : peer,
+                                 kind == KIND_PEER ? span_of(NULL, 0) : account};
+    return keyed_hash(t->hash_key, parts, 3);
 }
 
 static uint32_t or_default(uint32_t value, uint32_t otherwise)
@@ -155,6 +91,11 @@ bool throttle_new(const struct throttle_options *options, const uint8_t key[16],
     list_init(&t->lru);
     *out = t;
     return true;
+}
+
+uint32_t throttle_delay_ms(const struct throttle *t)
+{
+    return t->o.delay_ms;
 }
 
 void throttle_free(struct throttle **t)

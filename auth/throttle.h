@@ -10,6 +10,7 @@
  *  - the pair of both: a pair that has succeeded lately is not refused because of its peer's other
  *    accounts (many devices behind one address). The same wrong password said again costs its
  *    delay, but it is no new guess and leads to no refusal (a device that still has last year's).
+ * Accounts of domains that lock have a counter of another kind besides: lockout.h.
  * Syntax and mechanism errors are no guesses and never come here.
  * Memory: a fixed number of entries, the longest unused goes first. */
 #ifndef POSTERN_AUTH_THROTTLE_H
@@ -43,6 +44,8 @@ bool throttle_new(const struct throttle_options *options, const uint8_t key[16],
                   struct throttle **t, struct err *e);
 void throttle_set_options(struct throttle *t, const struct throttle_options *options);
 void throttle_free(struct throttle **t);
+
+uint32_t throttle_delay_ms(const struct throttle *t); /* of one wrong password */
 
 /* Before a password is checked. Changes nothing. */
 struct throttle_verdict throttle_check(struct throttle *t, struct span peer, struct span account,

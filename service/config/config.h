@@ -119,7 +119,7 @@ struct config_auth_domain {
     const char *url, *ca_file, *bind, *base; /* ldap */
     const char *realm, *service, *keytab;    /* kerberos */
     struct config_list kdc;
-    uint64_t deadline_ms, lockout_below; /* all but userdb */
+    uint64_t deadline_ms, lockout_below, lockout_window_ms; /* all but userdb */
 };
 
 /* auth/throttle.h says how they work together. */

@@ -156,10 +156,14 @@ OPTION("authentication.domains[].allow", LIST, AT_ACCOUNTS(allow), .value = "",
 OPTION("authentication.domains[].deadline", DURATION, AT_ACCOUNTS(deadline_ms), .value = "5s",
     RANGE(SECOND, 9 * SECOND),
     .help = "all but userdb: how long one check may take; then the client gets 454."),
-OPTION("authentication.domains[].lockout_below", COUNT, AT_ACCOUNTS(lockout_below), .flags = SCHEMA_LATER, .value = "4",
-    RANGE(1, 1000), .help = "all but userdb: after so many wrong passwords in a row an account is "
-            "not asked about for a while, so that it is never locked by us; keep it below the "
-            "domain's own threshold."),
+OPTION("authentication.domains[].lockout_below", COUNT, AT_ACCOUNTS(lockout_below), .value = "4",
+    RANGE(1, 1000), .help = "all but userdb: so many wrong passwords of one account may reach the "
+            "domain within lockout_window, so that it is never locked by us; keep it below the "
+            "domain's own threshold. The last of them is kept for passwords that were right within "
+            "a day."),
+OPTION("authentication.domains[].lockout_window", DURATION, AT_ACCOUNTS(lockout_window_ms),
+    .value = "30m", RANGE(MINUTE, 7 * DAY), .help = "all but userdb: how long after the last wrong "
+            "password the domain forgets them; not shorter than there."),
 OPTION("authentication.domains[].pam_service", TEXT, AT_ACCOUNTS(pam_service), .flags = SCHEMA_LATER, .value = "postern",
     .help = "system: the PAM service, a file in /etc/pam.d."),
 OPTION("authentication.domains[].helper", TEXT, AT_ACCOUNTS(helper), .flags = SCHEMA_LATER, .value = "",

@@ -11,4 +11,14 @@ void mutex_free(struct mutex **m); /* NULL and a NULL mutex are taken */
 void mutex_lock(struct mutex *m);
 void mutex_unlock(struct mutex *m);
 
+/* What threads that hold a mutex wait for. Owner, failure: as the mutex. */
+struct condition;
+
+struct condition *condition_new(void);
+void condition_free(struct condition **c);
+/* Gives m free meanwhile, holds it again after. Ends when woken, after timeout_ms, or for nothing:
+ * look again whether what was waited for is there. */
+void condition_wait(struct condition *c, struct mutex *m, unsigned timeout_ms);
+void condition_wake_all(struct condition *c);
+
 #endif

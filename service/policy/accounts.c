@@ -67,6 +67,7 @@ static bool build_domains(struct policy *p)
                          texts(p, &from->kdc), from->kdc.count},
             .deadline_ms = (uint32_t)from->deadline_ms,
             .lockout_below = (uint32_t)from->lockout_below,
+            .lockout_window_ms = (uint32_t)from->lockout_window_ms,
         };
         if (d[i].aliases == NULL || d[i].allow == NULL || d[i].ldap.ca_file == NULL ||
             d[i].kerberos.keytab == NULL || d[i].kerberos.realm == NULL ||

@@ -1,0 +1,222 @@
+#include "auth/lockout.h"
+
+#include "base/list.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PROVED_MAX = 2, WRONG_MAX = 8 };
+
+static const uint32_t no_entry = UINT32_MAX;
+
+struct known {
+    uint64_t fingerprint; /* 0 = none */
+    int64_t at_ms;
+};
+
+struct entry {
+    struct list_node lru; /* in use: the newest at the front */
+    uint64_t key;
+    uint32_t next;         /* in its bucket */
+    uint32_t bad;          /* wrong passwords that the domain has counted */
+    uint32_t pending;      /* asked about and not answered */
+    int64_t bad_ms;        /* the last of them */
+    int64_t held_until_ms; /* 0 = it is not held back */
+    struct known proved[PROVED_MAX], wrong[WRONG_MAX];
+};
+
+struct lockout {
+    uint8_t hash_key[KEYED_HASH_KEY];
+    struct entry *entries;
+    uint32_t *buckets; /* a power of two of them */
+    uint32_t size, bucket_mask;
+    uint32_t used; /* entries[used...] were never used */
+    struct list lru;
+};
+
+bool lockout_new(uint32_t accounts, const uint8_t key[KEYED_HASH_KEY], struct lockout **out,
+                 struct err *e)
+{
+    struct lockout *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        return err_set(e, ERR_TEMP, "lockout: no memory");
+    uint32_t buckets = 1;
+    t->size = accounts == 0 ? 1 : accounts;
+    while (buckets < t->size && buckets < UINT32_MAX / 2)
+        buckets *= 2;
+    memcpy(t->hash_key, key, sizeof t->hash_key);
+    t->entries = calloc(t->size, sizeof *t->entries);
+    t->buckets = malloc(buckets * sizeof *t->buckets);
+    if (t->entries == NULL || t->buckets == NULL) {
+        lockout_free(&t);
+        return err_set(e, ERR_TEMP, "lockout: no memory for %u accounts", (unsigned)accounts);
+    }
+    t->bucket_mask = buckets - 1;
+    for (uint32_t i = 0; i < buckets; i++)
+        t->buckets[i] = no_entry;
+    list_init(&t->lru);
+    *out = t;
+    return true;
+}
+
+void lockout_free(struct lockout **t)
+{
+    if (t == NULL || *t == NULL)
+        return;
+    free((*t)->entries);
+    free((*t)->buckets);
+    free(*t);
+    *t = NULL;
+}
+
+static void unlink_entry(struct lockout *t, uint32_t index)
+{
+    struct entry *en = &t->entries[index];
+    uint32_t *at = &t->buckets[en->key & t->bucket_mask];
+    while (*at != index)
+        at = &t->entries[*at].next;
+    *at = en->next;
+    list_remove(&en->lru);
+}
+
+static struct entry *find_or_make(struct lockout *t, struct span account)
+{
+    uint64_t key = keyed_hash(t->hash_key, &account, 1);
+    uint32_t *bucket = &t->buckets[key & t->bucket_mask];
+    for (uint32_t i = *bucket; i != no_entry; i = t->entries[i].next) {
+        struct entry *en = &t->entries[i];
+        if (en->key != key)
+            continue;
+        list_remove(&en->lru);
+        list_push_front(&t->lru, &en->lru);
+        return en;
+    }
+    uint32_t index = t->used;
+    if (index < t->size) {
+        t->used++;
+    } else { /* full: the longest unused gives way */
+        struct list_node *oldest = t->lru.head.prev;
+        index = (uint32_t)(LIST_ENTRY(oldest, struct entry, lru) - t->entries);
+        unlink_entry(t, index);
+    }
+    struct entry *en = &t->entries[index];
+    *en = (struct entry){.key = key, .next = *bucket};
+    *bucket = index;
+    list_push_front(&t->lru, &en->lru);
+    return en;
+}
+
+/* As the domain does: all at once, when none came for the window. */
+static void forget_old(struct entry *en, const struct lockout_limits *limits, int64_t now_ms)
+{
+    if (en->bad == 0 || now_ms - en->bad_ms < (int64_t)limits->window_ms)
+        return;
+    en->bad = 0;
+    en->held_until_ms = 0;
+    memset(en->wrong, 0, sizeof en->wrong);
+}
+
+static struct known *find_known(struct known *list, size_t n, uint64_t fingerprint)
+{
+    for (size_t i = 0; fingerprint != 0 && i < n; i++)
+        if (list[i].fingerprint == fingerprint)
+            return &list[i];
+    return NULL;
+}
+
+static void remember(struct known *list, size_t n, uint64_t fingerprint, int64_t now_ms)
+{
+    struct known *at = find_known(list, n, fingerprint);
+    for (size_t i = 0; at == NULL && i < n; i++)
+        if (list[i].fingerprint == 0)
+            at = &list[i];
+    for (size_t i = 0; at == NULL && i < n; i++) { /* full: the oldest */
+        bool oldest = true;
+        for (size_t k = 0; k < n; k++)
+            oldest = oldest && list[i].at_ms <= list[k].at_ms;
+        at = oldest ? &list[i] : NULL;
+    }
+    *at = (struct known){fingerprint, now_ms};
+}
+
+static void drop_known(struct known *list, size_t n, uint64_t fingerprint)
+{
+    struct known *at = find_known(list, n, fingerprint);
+    if (at != NULL)
+        *at = (struct known){0, 0};
+}
+
+/* What others than proved passwords may use up. */
+static uint32_t common_tries(const struct lockout_limits *limits)
+{
+    return limits->below > 1 ? limits->below - 1 : 1;
+}
+
+static enum lockout_verdict ask_within(struct entry *en, uint32_t tries)
+{
+    if (en->bad >= tries)
+        return LOCKOUT_HELD_BACK;
+    if (en->bad + en->pending >= tries)
+        return LOCKOUT_WAIT;
+    en->pending++;
+    return LOCKOUT_ASK;
+}
+
+enum lockout_verdict lockout_ask(struct lockout *t, struct span account, uint64_t fingerprint,
+                                 const struct lockout_limits *limits, int64_t now_ms)
+{
+    struct entry *en = find_or_make(t, account);
+    forget_old(en, limits, now_ms);
+    const struct known *proved = find_known(en->proved, PROVED_MAX, fingerprint);
+    int64_t proved_ms = proved == NULL ? LOCKOUT_PROVED_MS : now_ms - proved->at_ms;
+    if (proved_ms < LOCKOUT_FRESH_MS) {
+        en->pending++;
+        return LOCKOUT_ASK;
+    }
+    if (proved_ms < LOCKOUT_PROVED_MS)
+        return ask_within(en, limits->below);
+    const struct known *wrong = find_known(en->wrong, WRONG_MAX, fingerprint);
+    if (wrong == NULL)
+        return ask_within(en, common_tries(limits));
+    if (now_ms - wrong->at_ms < LOCKOUT_WRONG_MS)
+        return LOCKOUT_KNOWN_WRONG;
+    return ask_within(en, common_tries(limits) - 1);
+}
+
+bool lockout_tell(struct lockout *t, struct span account, uint64_t fingerprint,
+                  enum lockout_answer answer, const struct lockout_limits *limits, int64_t now_ms)
+{
+    struct entry *en = find_or_make(t, account);
+    if (en->pending > 0) /* else it was forgotten meanwhile */
+        en->pending--;
+    switch (answer) {
+    case LOCKOUT_NO_ANSWER: return false;
+    case LOCKOUT_RIGHT:
+        en->bad = 0;
+        en->held_until_ms = 0;
+        memset(en->wrong, 0, sizeof en->wrong);
+        if (fingerprint != 0)
+            remember(en->proved, PROVED_MAX, fingerprint, now_ms);
+        return false;
+    case LOCKOUT_WRONG: break;
+    }
+    forget_old(en, limits, now_ms);
+    drop_known(en->proved, PROVED_MAX, fingerprint);
+    if (fingerprint != 0)
+        remember(en->wrong, WRONG_MAX, fingerprint, now_ms);
+    bool held_before = en->bad >= common_tries(limits);
+    en->bad++;
+    en->bad_ms = now_ms;
+    if (en->bad < common_tries(limits))
+        return false;
+    en->held_until_ms = now_ms + (int64_t)limits->window_ms;
+    return !held_before;
+}
+
+size_t lockout_held_back(const struct lockout *t, int64_t now_ms)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < t->used; i++)
+        n += t->entries[i].held_until_ms > now_ms ? 1 : 0;
+    return n;
+}
