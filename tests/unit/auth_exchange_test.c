@@ -606,6 +606,46 @@ static void only_who_is_on_the_allow_list_gets_in(void **state)
     }
 }
 
+/* No entry that could name anybody is a list that names nobody, not one that is not there. */
+static void a_list_with_names_of_other_domains_alone_lets_nobody_in(void **state)
+{
+    struct auth_lab *lab = *state;
+    static const char *const allow[] = {"CORP\\alice", "NOPE\\printers"};
+    struct err e = {0};
+    struct auth_options o = lab->options;
+    lab->domains[0].allow = allow;
+    lab->domains[0].allow_count = 2;
+    auth_lab_must(auth_reload(lab->auth, &o, &e), &e);
+    for (size_t m = 0; m < MECHANISMS; m++) {
+        struct auth_lab_result r = auth_lab_login(lab, mechanisms[m], "alice", "secret");
+        assert_int_equal(r.outcome, AUTH_BAD_CREDENTIALS);
+        assert_non_null(strstr(r.reason, "allow list"));
+    }
+}
+
+static void a_long_list_is_read_to_its_end(void **state)
+{
+    struct auth_lab *lab = *state;
+    enum { ENTRIES = 500 };
+    static char texts[ENTRIES][32];
+    static const char *allow[ENTRIES];
+    struct err e = {0};
+    struct auth_options o = lab->options;
+    for (int i = 0; i < ENTRIES; i++) {
+        (void)snprintf(texts[i], sizeof texts[i], i == ENTRIES - 1 ? "users\\alice" : "g%d", i);
+        allow[i] = texts[i];
+    }
+    lab->domains[0].allow = allow;
+    lab->domains[0].allow_count = ENTRIES;
+    auth_lab_must(auth_reload(lab->auth, &o, &e), &e);
+    struct auth_lab_result r = auth_lab_login(lab, "PLAIN", "alice", "secret");
+    assert_outcome(&r, AUTH_OK);
+    lab->domains[0].allow_count = ENTRIES - 1;
+    auth_lab_must(auth_reload(lab->auth, &o, &e), &e);
+    r = auth_lab_login(lab, "PLAIN", "alice", "secret");
+    assert_outcome(&r, AUTH_BAD_CREDENTIALS);
+}
+
 static void bad_options_are_refused(void **state)
 {
     struct auth_lab *lab = *state;
@@ -646,6 +686,8 @@ int main(void)
         LAB_TEST(reloading_leaves_exchanges_their_options),
         LAB_TEST(no_plug_in_but_ours_is_loaded),
         LAB_TEST(only_who_is_on_the_allow_list_gets_in),
+        LAB_TEST(a_list_with_names_of_other_domains_alone_lets_nobody_in),
+        LAB_TEST(a_long_list_is_read_to_its_end),
         LAB_TEST(bad_options_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
