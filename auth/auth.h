@@ -190,7 +190,10 @@ struct auth_step {
     /* AUTH_OK: the one canonical form DOMAIN\account, the domain spelt as configured, the account
      * normalised. No other name of the same account ever comes out. */
     const char *identity;
-    uint32_t delay_ms;  /* wait this long before the reply (tarpit); 0 = at once */
+    uint32_t delay_ms; /* what guessing costs here (tarpit), for the log */
+    /* The reply goes out at this moment (platform/clock.h) and not before: the delay, and that
+     * refusals of a backend take the same time. 0 = at once. */
+    uint64_t reply_at_ms;
     const char *name;   /* the name as the client gave it, for the log; "" when none came */
     const char *reason; /* for the log, never for the wire; "" on success */
     /* All pointers belong to the exchange and stay until its next step or its end. */
@@ -212,9 +215,13 @@ void auth_exchange_free(struct auth_exchange **x);
  * each backend that reaches out of the process has a lane: the session asks where the coming step
  * belongs and sends it there. 0 is the lane of what only computes; the others are 1 to
  * AUTH_LANES_MAX - 1, more backends than lanes share. Does not block, changes nothing; the same
- * arguments as the step that follows. */
-enum { AUTH_LANES_MAX = 9 };
-unsigned auth_exchange_lane(const struct auth_exchange *x, bool has_input, struct span in);
+ * arguments as the step that follows. *patience_ms: how long the step may wait for its turn; one
+ * that waited longer is answered AUTH_UNAVAILABLE without asking, so that all are answered within
+ * AUTH_ANSWER_MS even by a backend that is slow and just within its deadline. 0: as long as it
+ * takes. */
+enum { AUTH_LANES_MAX = 9, AUTH_ANSWER_MS = 9500 };
+unsigned auth_exchange_lane(const struct auth_exchange *x, bool has_input, struct span in,
+                            uint32_t *patience_ms);
 
 /* Equal for peers that share a guess counter and a lane share: the address, for IPv6 its /64. */
 uint64_t auth_share_key(const struct netaddr *client);

@@ -3,8 +3,8 @@
  * at once. Calls BLOCK; a backend that reaches over a network has its own deadline and says
  * BACKEND_UNAVAILABLE when it passes.
  * Failure: the result enum; `reason` is a line for the log that holds no secret.
- * Promise of each backend: an unknown account, a wrong password and a disabled account take the
- * same time. */
+ * Promise: an unknown account, a wrong password and a disabled account take the same time; the
+ * userdb keeps it itself, for the others the exchange does (refusal_pace.h). */
 #ifndef POSTERN_AUTH_BACKEND_H
 #define POSTERN_AUTH_BACKEND_H
 

@@ -1,8 +1,6 @@
 #include "auth/backend_kerberos.h"
 
 #include "auth/auth.h"
-#include "auth/refusal_pace.h"
-#include "platform/clock.h"
 #include "platform/kerberos_account.h"
 
 #include <stdio.h>
@@ -14,7 +12,6 @@ enum { REALM_BYTES_MAX = 256 };
 struct backend_kerberos {
     struct auth_backend head;
     struct kerberos_account *door;
-    struct refusal_pace pace;
 };
 
 static enum backend_result result_of(enum kerberos_answer answer)
@@ -41,10 +38,11 @@ static bool name_ok(const char *account)
     return true;
 }
 
-static enum backend_result ask(struct backend_kerberos *b, const char *account,
-                               struct span password, const struct backend_groups *groups,
-                               char reason[BACKEND_REASON_MAX])
+static enum backend_result verify(struct auth_backend *head, const char *account,
+                                  struct span password, const struct backend_groups *groups,
+                                  char reason[BACKEND_REASON_MAX])
 {
+    struct backend_kerberos *b = (struct backend_kerberos *)head;
     if (!name_ok(account)) {
         (void)snprintf(reason, BACKEND_REASON_MAX, "no account of a realm is named like that");
         return BACKEND_NO_ACCOUNT;
@@ -60,18 +58,6 @@ static enum backend_result ask(struct backend_kerberos *b, const char *account,
                        "Kerberos tells no groups: allow accounts, or take the backend ldap");
         result = BACKEND_NOT_ALLOWED;
     }
-    return result;
-}
-
-static enum backend_result verify(struct auth_backend *head, const char *account,
-                                  struct span password, const struct backend_groups *groups,
-                                  char reason[BACKEND_REASON_MAX])
-{
-    struct backend_kerberos *b = (struct backend_kerberos *)head;
-    uint64_t began_us = clock_monotonic_us();
-    enum backend_result result = ask(b, account, password, groups, reason);
-    if (result != BACKEND_OK && result != BACKEND_UNAVAILABLE)
-        clock_sleep_us(refusal_pace_rest_us(&b->pace, clock_monotonic_us() - began_us));
     return result;
 }
 

@@ -4,9 +4,7 @@
 #include "auth/directory_answer.h"
 #include "auth/directory_groups.h"
 #include "auth/directory_names.h"
-#include "auth/refusal_pace.h"
 #include "base/arena.h"
-#include "platform/clock.h"
 #include "platform/directory.h"
 
 #include <stdio.h>
@@ -20,7 +18,6 @@ struct backend_ldap {
     const char *bind, *base;
     struct directory *door; /* NULL: fault says why */
     struct err fault;
-    struct refusal_pace pace;
 };
 
 static enum backend_result ask(struct backend_ldap *b, const char *account, struct span password,
@@ -62,15 +59,11 @@ static enum backend_result verify(struct auth_backend *head, const char *account
         (void)snprintf(reason, BACKEND_REASON_MAX, "%.150s", b->fault.text);
         return BACKEND_UNAVAILABLE;
     }
-    uint64_t began_us = clock_monotonic_us();
-    enum backend_result result = BACKEND_BAD_PASSWORD;
     if (password.n > 0)
-        result = ask(b, account, password, groups, reason);
-    else /* a bind without a password is one of nobody, and would succeed */
-        (void)snprintf(reason, BACKEND_REASON_MAX, "no password");
-    if (result != BACKEND_OK && result != BACKEND_UNAVAILABLE)
-        clock_sleep_us(refusal_pace_rest_us(&b->pace, clock_monotonic_us() - began_us));
-    return result;
+        return ask(b, account, password, groups, reason);
+    /* a bind without a password is one of nobody, and would succeed */
+    (void)snprintf(reason, BACKEND_REASON_MAX, "no password");
+    return BACKEND_BAD_PASSWORD;
 }
 
 static bool ready(struct auth_backend *head, char reason[BACKEND_REASON_MAX],

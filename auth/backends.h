@@ -9,6 +9,7 @@
 #include "auth/auth.h"
 #include "auth/backend.h"
 #include "auth/breaker.h"
+#include "auth/refusal_pace.h"
 
 #include <stdatomic.h>
 
@@ -23,6 +24,7 @@ struct backend_entry {
     unsigned lane;      /* auth_exchange_lane */
     struct mutex *lock; /* of the breaker */
     struct breaker breaker;
+    struct refusal_pace pace;
     atomic_uint refs;
 };
 

@@ -2,6 +2,7 @@
 
 #include "auth/sasl_integrated.h"
 #include "auth/scram.h"
+#include "platform/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -197,6 +198,20 @@ static enum auth_outcome run(struct auth_exchange *x, bool has_input, struct spa
     return outcome == AUTH_OK ? allowed(x) : outcome;
 }
 
+/* When a refusal may be told, in microseconds: now, or at the instant that all of its backend's
+ * have in common. */
+static uint64_t refusal_at_us(struct auth_exchange *x, enum auth_outcome outcome, uint64_t began_us)
+{
+    uint64_t now_us = clock_monotonic_us();
+    if (outcome != AUTH_BAD_CREDENTIALS || x->resolved != IDENTITY_OK ||
+        (x->mechanism & AUTH_MECHANISMS_BASIC) == 0)
+        return now_us;
+    struct backend_entry *entry = x->s->backends.entries[x->id.domain];
+    if (entry == x->s->backends.userdb)
+        return now_us;
+    return began_us + refusal_pace_us(&entry->pace, now_us - began_us);
+}
+
 void auth_exchange_step(struct auth_exchange *x, bool has_input, struct span in,
                         struct auth_step *out)
 {
@@ -205,6 +220,7 @@ void auth_exchange_step(struct auth_exchange *x, bool has_input, struct span in,
         out->outcome = x->verdict == AUTH_OK ? AUTH_SYNTAX : x->verdict;
         return;
     }
+    uint64_t began_us = clock_monotonic_us();
     out->outcome = run(x, has_input, in, &out->challenge);
     if (out->outcome == AUTH_CONTINUE)
         return;
@@ -222,23 +238,45 @@ void auth_exchange_step(struct auth_exchange *x, bool has_input, struct span in,
             auth_throttle_failed(x->auth, &x->peer.client, x->subject, secret_span(&x->password))
                 .delay_ms;
     }
+    if (out->outcome != AUTH_OK)
+        out->reply_at_ms = (refusal_at_us(x, out->outcome, began_us) + 999) / 1000 + out->delay_ms;
     secret_wipe(&x->password);
 }
 
-/* A password goes to the backend of the domain that the name names. */
-unsigned auth_exchange_lane(const struct auth_exchange *x, bool has_input, struct span in)
+/* The domain whose backend the step asks: a password goes to the one that the name names. */
+static bool asks_domain(const struct auth_exchange *x, bool has_input, struct span in,
+                        size_t *domain)
 {
-    const struct auth_options *o = &x->s->options;
     struct span name, password;
     struct identity id;
-    if (x->over)
-        return 0;
-    if (exchange_is_integrated(x))
-        return exchange_integrated_lane(x, in);
-    if (x->mechanism == AUTH_LOGIN && x->phase == PHASE_NAME_KNOWN && x->resolved == IDENTITY_OK)
-        return x->s->backends.entries[x->id.domain]->lane;
-    if (x->mechanism == AUTH_PLAIN && has_input && exchange_plain_parts(in, &name, &password) &&
-        identity_resolve(name, o, &id) == IDENTITY_OK)
-        return x->s->backends.entries[id.domain]->lane;
-    return 0;
+    if (x->mechanism == AUTH_LOGIN && x->phase == PHASE_NAME_KNOWN && x->resolved == IDENTITY_OK) {
+        *domain = x->id.domain;
+        return true;
+    }
+    if (x->mechanism != AUTH_PLAIN || !has_input || !exchange_plain_parts(in, &name, &password) ||
+        identity_resolve(name, &x->s->options, &id) != IDENTITY_OK)
+        return false;
+    *domain = id.domain;
+    return true;
+}
+
+static uint32_t patience(uint32_t deadline_ms)
+{
+    return deadline_ms + 500 < AUTH_ANSWER_MS ? AUTH_ANSWER_MS - deadline_ms : 500;
+}
+
+unsigned auth_exchange_lane(const struct auth_exchange *x, bool has_input, struct span in,
+                            uint32_t *patience_ms)
+{
+    size_t domain;
+    unsigned lane = 0;
+    uint32_t deadline_ms = AUTH_DEADLINE_DEFAULT_MS;
+    if (!x->over && exchange_is_integrated(x)) {
+        lane = exchange_integrated_lane(x, in);
+    } else if (!x->over && asks_domain(x, has_input, in, &domain)) {
+        lane = x->s->backends.entries[domain]->lane;
+        deadline_ms = x->s->options.domains[domain].deadline_ms;
+    }
+    *patience_ms = lane == 0 ? 0 : patience(deadline_ms);
+    return lane;
 }

@@ -1,7 +1,6 @@
 #define _GNU_SOURCE /* tm_gmtoff */
 #include "platform/clock.h"
 
-#include <errno.h>
 #include <time.h>
 
 static uint64_t monotonic_ns(void)
@@ -35,12 +34,4 @@ int clock_utc_offset_minutes(int64_t wall_ms)
     if (localtime_r(&seconds, &local) == NULL)
         return 0;
     return (int)(local.tm_gmtoff / 60);
-}
-
-void clock_sleep_us(uint64_t us)
-{
-    struct timespec t = {.tv_sec = (time_t)(us / 1000000u),
-                         .tv_nsec = (long)(us % 1000000u) * 1000};
-    while (us > 0 && nanosleep(&t, &t) != 0 && errno == EINTR)
-        continue;
 }

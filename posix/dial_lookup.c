@@ -2,6 +2,7 @@
 #include "posix/dial_lookup.h"
 
 #include "platform/clock.h"
+#include "platform/process.h"
 
 #include <arpa/nameser.h>
 #include <netdb.h>
@@ -210,6 +211,7 @@ static void *look_up(void *context)
     struct sockaddr_storage addresses[DIAL_ADDRESSES_MAX];
     struct dial_target targets[DIAL_TARGETS_MAX];
     size_t count = 0;
+    process_name_thread("lookup");
     int result = l->service ? ask_services(l->name, targets, &count)
                             : ask_addresses(l->name, AI_ADDRCONFIG, addresses, &count);
     struct dialer *d = l->dialer;

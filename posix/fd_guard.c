@@ -2,6 +2,7 @@
 #include "posix/fd_guard.h"
 
 #include "platform/clock.h"
+#include "platform/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -89,6 +90,7 @@ static uint64_t cut_due(struct fd_guard *g, uint64_t now_ms)
 static void *guard(void *context)
 {
     struct fd_guard *g = context;
+    process_name_thread("deadlines");
     (void)pthread_mutex_lock(&g->lock);
     while (!g->stop) {
         uint64_t next_ms = cut_due(g, clock_monotonic_ms());

@@ -13,7 +13,4 @@ int64_t clock_wall_ms(void); /* since 1970-01-01 UTC */
 /* Offset of local time from UTC at that moment, in minutes east (for Date: and Received:). */
 int clock_utc_offset_minutes(int64_t wall_ms);
 
-/* Holds this thread up; never on a worker's loop. */
-void clock_sleep_us(uint64_t us);
-
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/secret.h"
+#include "platform/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@ struct inbound_auth_job {
     struct auth_exchange *exchange;
     struct secret input;
     bool has_input, abandoned;
+    uint64_t turn_until_ms; /* after that it is not asked any more; 0 = never */
     struct auth_step step;
 };
 
@@ -29,7 +31,14 @@ static void auth_run(struct lane_job *job, void *context)
 {
     (void)context;
     struct inbound_auth_job *j = LIST_ENTRY(job, struct inbound_auth_job, job);
-    auth_exchange_step(j->exchange, j->has_input, secret_span(&j->input), &j->step);
+    if (j->turn_until_ms == 0 || clock_monotonic_ms() <= j->turn_until_ms)
+        auth_exchange_step(j->exchange, j->has_input, secret_span(&j->input), &j->step);
+    else
+        j->step = (struct auth_step){
+            .outcome = AUTH_UNAVAILABLE,
+            .identity = "",
+            .name = "",
+            .reason = "waited too long for its turn: what knows these accounts is slow"};
     secret_wipe(&j->input);
 }
 
@@ -127,10 +136,10 @@ static void auth_done(struct lane_job *job)
         job_free(j);
         return;
     }
-    if (j->step.delay_ms > 0) {
+    if (j->step.reply_at_ms > worker_now_ms(s->desk->worker)) {
         s->tarpit = worker_timer_new(s->desk->worker, tarpit_over, s);
         if (s->tarpit != NULL) {
-            worker_timer_at(s->tarpit, worker_now_ms(s->desk->worker) + j->step.delay_ms);
+            worker_timer_at(s->tarpit, j->step.reply_at_ms);
             j->job.run = NULL; /* off the lane: the session may free it now */
             return;
         }
@@ -157,7 +166,9 @@ static void submit(struct inbound *s, bool has_input, struct span input)
                                .done = auth_done,
                                .home = s->desk->worker,
                                .share_key = auth_share_key(&s->peer.ip)};
-    unsigned lane = auth_exchange_lane(j->exchange, has_input, input);
+    uint32_t patience_ms;
+    unsigned lane = auth_exchange_lane(j->exchange, has_input, input, &patience_ms);
+    j->turn_until_ms = patience_ms > 0 ? clock_monotonic_ms() + patience_ms : 0;
     if (lane_submit(session_auth_lane(s->desk->env, lane), &j->job) == LANE_OK)
         return;
     s->auth_job = NULL;

@@ -94,19 +94,30 @@ static void an_account_cannot_leave_its_place_in_the_name(void **state)
     assert_false(directory_pattern_ok("{user}{x}", &e));
 }
 
-static void quick_and_slow_refusals_end_at_the_same_floor(void **state)
+static void refusals_end_at_common_instants(void **state)
 {
     (void)state;
     struct refusal_pace p = {0};
-    assert_int_equal(refusal_pace_rest_us(&p, 2000), REFUSAL_FLOOR_MS * 1000 - 2000);
-    assert_int_equal(refusal_pace_rest_us(&p, 20000), REFUSAL_FLOOR_MS * 1000 - 20000);
-    assert_int_equal(refusal_pace_rest_us(&p, 200000), 0); /* a slow one lifts the floor */
-    assert_int_equal(refusal_pace_rest_us(&p, 2000), 198000);
-    for (unsigned i = 0; i < 500; i++)
-        (void)refusal_pace_rest_us(&p, 2000);
-    assert_true(refusal_pace_rest_us(&p, 0) < REFUSAL_FLOOR_MS * 1000 + 1000);
-    (void)refusal_pace_rest_us(&p, 60000000);
-    assert_int_equal(refusal_pace_rest_us(&p, 0), REFUSAL_FLOOR_MAX_MS * 1000);
+    assert_int_equal(refusal_pace_us(&p, 0), 60000);
+    assert_int_equal(refusal_pace_us(&p, 2000), 60000);
+    assert_int_equal(refusal_pace_us(&p, 48000), 60000);
+    assert_int_equal(refusal_pace_us(&p, 48001), 90000); /* it would leave less than a fifth */
+    assert_int_equal(refusal_pace_us(&p, 2000), 90000);
+    assert_int_equal(refusal_pace_us(&p, 170000), 300000); /* a slow one lifts it, and itself */
+    for (unsigned i = 0; i < REFUSAL_PACE_SINK - 1; i++)
+        assert_int_equal(refusal_pace_us(&p, 2000), 300000);
+    assert_int_equal(refusal_pace_us(&p, 2000), 200000);
+    for (unsigned i = 0; i < REFUSAL_PACE_SINK - 1; i++)
+        assert_int_equal(refusal_pace_us(&p, 2000), 200000);
+    assert_int_equal(refusal_pace_us(&p, 150000), 200000); /* it needs this step: counted anew */
+    for (unsigned i = 0; i < REFUSAL_PACE_SINK - 1; i++)
+        assert_int_equal(refusal_pace_us(&p, 2000), 200000);
+    for (unsigned i = 0; i < 10 * REFUSAL_PACE_SINK; i++)
+        (void)refusal_pace_us(&p, 2000);
+    assert_int_equal(refusal_pace_us(&p, 2000), 60000);
+    assert_int_equal(refusal_pace_us(&p, 5000000), 5200000);
+    assert_int_equal(refusal_pace_us(&p, 9000000), 9000000); /* longer than every step */
+    assert_int_equal(refusal_pace_us(&p, 1), 5200000);
 }
 
 int main(void)
@@ -115,7 +126,7 @@ int main(void)
         cmocka_unit_test(each_sub_code_of_active_directory_has_its_result),
         cmocka_unit_test(urls_are_ldaps_or_ldap_and_nothing_else),
         cmocka_unit_test(an_account_cannot_leave_its_place_in_the_name),
-        cmocka_unit_test(quick_and_slow_refusals_end_at_the_same_floor),
+        cmocka_unit_test(refusals_end_at_common_instants),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
