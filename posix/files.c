@@ -89,6 +89,15 @@ enum files_result files_stat(const char *path, struct files_info *out, struct er
     return FILES_OK;
 }
 
+enum files_result files_look(const char *path, struct files_info *out, struct err *e)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return result_of(e, path, "look at");
+    info_of(&st, out);
+    return FILES_OK;
+}
+
 static bool make_one(const char *path, unsigned mode, struct err *e)
 {
     if (mkdir(path, (mode_t)mode) == 0) {

@@ -409,7 +409,7 @@ static bool start(struct run *r, struct err *e)
         warn_of_the_next_reload(r);
     r->env.refusals = refusals_open(r->policy->data_directory, e);
     return r->env.refusals != NULL && open_queue(r, e) && open_lanes(r, e) && start_workers(r, e) &&
-           open_control(r, e) && start_watchdog(r, e);
+           open_control(r, e) && start_watchdog(r, e) && run_lists_start(r, e);
 }
 
 static int load_policy(struct run *r)

@@ -27,6 +27,21 @@ struct run_desk {
     bool started;
 };
 
+/* Watches the list files of the policy in force; run_lists.c. */
+struct run_lists {
+    struct worker_timer *timer;
+    struct lane_job job; /* on the file lane, one at a time */
+    bool asked;
+    struct policy *policy; /* the job's: whose lists it looks at */
+    struct policy *fresh;  /* its result, or NULL */
+    struct config_messages messages;
+    bool changed;
+    struct policy_list_file *seen; /* at the look before: what still changes is not read */
+    struct policy_list_file *bad;  /* what was refused: not read again until it changes */
+    size_t count;
+    uint64_t took_ms;
+};
+
 struct run {
     const char *config;
     char data_directory[PATH_TEXT_MAX];
@@ -49,6 +64,7 @@ struct run {
     struct worker_item stop_item, reload_item, reopen_item;
     atomic_bool stop_posted, reload_posted, reopen_posted;
     struct worker_timer *watchdog, *stop_timer;
+    struct run_lists lists;
     uint64_t stop_deadline_ms;
     bool host_started, stopping;
     atomic_bool courier_drained;
@@ -58,12 +74,22 @@ struct run {
 
 /* run_reload.c */
 bool run_reload(void *run, struct err *e);
+void run_log_messages(const struct config_messages *m);
 bool run_log_setup(const struct policy *policy, struct err *e);
 bool run_listen(struct run *r, const struct policy *policy, struct err *e);
 struct tls_context *run_tls_context(const struct policy *policy, bool *failed, struct err *e);
 struct acceptor_limits run_limits(const struct run *r, const struct policy *policy);
 /* The refusal of an open relay, and whatever else must not be started. */
 bool run_policy_may_start(const struct policy *policy, struct err *e);
+
+/* The policy for what begins from now on, on every desk. False: no memory, and nothing is changed.
+ */
+bool run_hand_out(struct run *r, struct policy *policy, struct tls_context *tls);
+
+/* run_lists.c */
+bool run_lists_start(struct run *r, struct err *e);
+void run_lists_stop(struct run *r); /* no further look; what is on the lane still comes back */
+void run_lists_free(struct run *r); /* after that */
 
 /* run_stop.c */
 void run_stop_requested(struct worker_item *item, struct worker *w);

@@ -188,7 +188,7 @@ static void adopt(struct worker_item *item, struct worker *w)
     free(a);
 }
 
-static bool hand_out(struct run *r, struct policy *policy, struct tls_context *tls)
+bool run_hand_out(struct run *r, struct policy *policy, struct tls_context *tls)
 {
     size_t n = r->desk_count + 2;
     struct adoption *list[RUN_WORKERS_MAX + 2] = {NULL};
@@ -215,7 +215,7 @@ static bool hand_out(struct run *r, struct policy *policy, struct tls_context *t
     return ok;
 }
 
-static void log_messages(const struct config_messages *m)
+void run_log_messages(const struct config_messages *m)
 {
     struct buf line;
     buf_init(&line, 16 * 1024);
@@ -234,7 +234,7 @@ static bool load(struct run *r, struct policy **policy, struct err *e)
     config_messages_init(&m);
     enum config_result result = policy_load(r->config, NULL, 0, policy, &m);
     config_messages_sort(&m);
-    log_messages(&m);
+    run_log_messages(&m);
     if (result != CONFIG_OK) {
         struct buf line;
         buf_init(&line, 16 * 1024);
@@ -296,12 +296,14 @@ bool run_reload(void *context, struct err *e)
         tls = run_tls_context(policy, &tls_failed, e);
         ok = !tls_failed && switch_over(r, policy, e);
     }
-    ok = ok && (hand_out(r, policy, tls) || err_set(e, ERR_TEMP, "no memory"));
+    ok = ok && (run_hand_out(r, policy, tls) || err_set(e, ERR_TEMP, "no memory"));
     if (ok) {
         struct acceptor_limits limits = run_limits(r, policy);
         acceptor_set_limits(r->env.acceptor, &limits);
         policy_unref(&r->policy);
         r->policy = policy_ref(policy);
+        tls_unref(&r->tls);
+        r->tls = tls_ref(tls);
         log_event(LOG_INFO, "service.reloaded", LOG_S("file", policy->config->path));
     } else {
         log_event(LOG_ERROR, "service.reload.refused", LOG_S("why", e->text));

@@ -138,6 +138,7 @@ static void desk_free(struct run_desk *d)
 void run_tear_down(struct run *r)
 {
     control_close(&r->control);
+    run_lists_stop(r);
     worker_timer_free(&r->watchdog);
     worker_timer_free(&r->stop_timer);
     if (r->env.acceptor != NULL)
@@ -165,6 +166,7 @@ void run_tear_down(struct run *r)
         worker_join(r->courier.desk.worker);
     if (r->main != NULL)
         worker_join(r->main); /* runs what the lanes still sent */
+    run_lists_free(r);
     courier_free(&r->env.courier);
     pickup_free(&r->pickup);
     acceptor_free(&r->env.acceptor);

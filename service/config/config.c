@@ -45,6 +45,9 @@ enum config_result config_parse(const char *path, struct span text, struct confi
     struct config *c = config_new(path);
     if (c == NULL)
         goto no_memory;
+    c->text = arena_span(&c->arena, text);
+    if (c->text.n != text.n)
+        goto no_memory;
     const struct yaml_node *tree = yaml_read(&c->arena, c->path, text, m);
     c->tree = tree;
     if (tree == NULL) {

@@ -238,6 +238,7 @@ struct config {
     struct arena arena;
     const char *path;   /* as it was given */
     const char *folder; /* of the file */
+    struct span text;   /* the file's, as it was read */
     const struct yaml_node *tree;
     struct config_service service;
     struct {

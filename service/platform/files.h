@@ -23,6 +23,9 @@ struct files_info {
 };
 enum files_result files_stat(const char *path, struct files_info *out, struct err *e); /* no link */
 
+/* The same through links: of what would be read. */
+enum files_result files_look(const char *path, struct files_info *out, struct err *e);
+
 /* Makes the folder and its missing parents (parents with 0755); an existing folder is fine and
  * keeps its mode. */
 bool files_make_folder(const char *path, unsigned mode, struct err *e);

@@ -227,6 +227,10 @@ static bool build_acl_lists(struct policy *p, const struct policy_machine *machi
     struct lists_context x = {.config = p->config, .arena = &p->arena, .m = m};
     struct netaddr *asked = NULL;
     struct err e = {0};
+    size_t n = lists_files(&a->connection.list) + lists_files(&a->relay.list);
+    x.files = arena_alloc(&p->arena, n * sizeof *x.files);
+    if (x.files == NULL)
+        return false;
     if (machine != NULL && machine->self != NULL) {
         x.self = machine->self;
         x.self_count = machine->self_count;
@@ -241,6 +245,8 @@ static bool build_acl_lists(struct policy *p, const struct policy_machine *machi
     bool ok = lists_load(&x, &a->connection.list, "access.connection.list", &o->connection.list) &&
               lists_load(&x, &a->relay.list, "access.relay.list", &o->relay.list);
     free(asked);
+    p->list_files = x.files;
+    p->list_file_count = x.file_count;
     return ok;
 }
 

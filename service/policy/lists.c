@@ -22,6 +22,14 @@ bool lists_need_self(const struct config_list *entries)
     return false;
 }
 
+size_t lists_files(const struct config_list *entries)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < entries->count; i++)
+        n += is_file(span_str(entries->items[i].text));
+    return n;
+}
+
 /* Gives a batch to acl and turns its problems into messages. */
 static bool add_batch(const struct lists_context *x, struct acl_list *list,
                       const struct acl_entry_source *entries, size_t n, const char *key)
@@ -84,7 +92,7 @@ static bool add_lines(const struct lists_context *x, struct acl_list *list, cons
     return n == 0 || add_batch(x, list, batch, n, key);
 }
 
-static bool add_file(const struct lists_context *x, struct acl_list *list,
+static bool add_file(struct lists_context *x, struct acl_list *list,
                      const struct config_entry *entry, const char *key)
 {
     const char *name = entry->text + strlen("file:");
@@ -96,6 +104,8 @@ static bool add_file(const struct lists_context *x, struct acl_list *list,
                             "no usable name, expected file:NAME");
         return true;
     }
+    x->files[x->file_count].path = path; /* first: what changes from here on is seen as a change */
+    (void)policy_list_file_look(&x->files[x->file_count++]);
     buf_init(&text, LIST_FILE_MAX);
     enum files_result found = files_read(path, LIST_FILE_MAX, &text, &e);
     bool ok = true;
@@ -109,7 +119,7 @@ static bool add_file(const struct lists_context *x, struct acl_list *list,
     return ok;
 }
 
-bool lists_load(const struct lists_context *x, const struct config_list *entries, const char *key,
+bool lists_load(struct lists_context *x, const struct config_list *entries, const char *key,
                 struct acl_list **list)
 {
     *list = acl_list_new(x->self, x->self_count);

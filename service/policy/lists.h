@@ -6,7 +6,7 @@
 #define POSTERN_POLICY_LISTS_H
 
 #include "acl/list.h"
-#include "config/config.h"
+#include "policy/policy.h"
 
 struct lists_context {
     const struct config *config;
@@ -14,10 +14,14 @@ struct lists_context {
     struct config_messages *m;
     const struct netaddr *self;
     size_t self_count;
+    struct policy_list_file *files; /* room for every `file:` entry; as they were before reading */
+    size_t file_count;
 };
 
-bool lists_load(const struct lists_context *x, const struct config_list *entries, const char *key,
+bool lists_load(struct lists_context *x, const struct config_list *entries, const char *key,
                 struct acl_list **list);
+
+size_t lists_files(const struct config_list *entries); /* how many entries are `file:` */
 
 /* Whether building this list needs the machine's addresses (`self`, or a file that may hold it). */
 bool lists_need_self(const struct config_list *entries);

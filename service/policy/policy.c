@@ -1,5 +1,6 @@
 #include "policy/policy.h"
 
+#include "platform/files.h"
 #include "policy/build.h"
 
 #include <stdlib.h>
@@ -80,6 +81,30 @@ enum config_result policy_parse(const char *path, struct span text,
     struct config *config;
     enum config_result read = config_parse(path, text, &config, m);
     return compile(config, read, machine, out, m);
+}
+
+enum config_result policy_load_lists(const struct policy *old, struct policy **out,
+                                     struct config_messages *m)
+{
+    const struct policy_machine machine = {.hostname = old->hostname};
+    return policy_parse(old->config->path, old->config->text, &machine, out, m);
+}
+
+bool policy_list_file_look(struct policy_list_file *file)
+{
+    struct files_info info = {0};
+    bool there = files_look(file->path, &info, NULL) == FILES_OK;
+    file->size = info.size;
+    file->modified_wall_ms = info.modified_wall_ms;
+    file->identity[0] = info.identity[0];
+    file->identity[1] = info.identity[1];
+    return there;
+}
+
+bool policy_list_file_same(const struct policy_list_file *a, const struct policy_list_file *b)
+{
+    return a->size == b->size && a->modified_wall_ms == b->modified_wall_ms &&
+           a->identity[0] == b->identity[0] && a->identity[1] == b->identity[1];
 }
 
 const struct policy_listener *policy_listener_find(const struct policy *p, const char *address)

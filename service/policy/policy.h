@@ -42,6 +42,13 @@ struct policy_authorities {
     const char *file;
 };
 
+/* A list file as it was when it was read. */
+struct policy_list_file {
+    const char *path;
+    uint64_t size, identity[2];
+    int64_t modified_wall_ms;
+};
+
 struct policy {
     const struct config *config; /* every plain value: limits, delivery, logging, ... */
     const char *hostname;        /* banner, EHLO, Received, Message-ID */
@@ -58,6 +65,8 @@ struct policy {
     const struct tls_server_options *tls; /* NULL: no certificate is named */
     struct auth_options auth;
     struct schedule_options schedule;
+    struct policy_list_file *list_files; /* what `file:` entries name */
+    size_t list_file_count;
     const char *resolver_servers; /* "127.0.0.1:5353,[::1]:53"; "" = the system's */
     const char *log_file;         /* "" = standard error */
 
@@ -88,6 +97,15 @@ enum config_result policy_load_for(const char *path, const struct policy_machine
 enum config_result policy_parse(const char *path, struct span text,
                                 const struct policy_machine *machine, struct policy **out,
                                 struct config_messages *m);
+
+/* The list files read again, everything else as it is: what the configuration's file says meanwhile
+ * does not matter. */
+enum config_result policy_load_lists(const struct policy *old, struct policy **out,
+                                     struct config_messages *m);
+
+/* How a list file looks now; false: it cannot be looked at. path stays. */
+bool policy_list_file_look(struct policy_list_file *file);
+bool policy_list_file_same(const struct policy_list_file *a, const struct policy_list_file *b);
 
 struct policy *policy_ref(struct policy *p);
 void policy_unref(struct policy **p); /* NULL is fine; clears the pointer */
