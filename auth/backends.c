@@ -2,6 +2,7 @@
 
 #include "auth/backend_kerberos.h"
 #include "auth/backend_ldap.h"
+#include "auth/backend_system.h"
 #include "auth/backend_userdb.h"
 #include "base/log.h"
 #include "platform/clock.h"
@@ -19,7 +20,7 @@ static const struct {
     backend_open *open;
 } kinds[] = {
     [AUTH_BACKEND_USERDB] = {"userdb", backend_userdb_open},
-    [AUTH_BACKEND_SYSTEM] = {"system", NULL},
+    [AUTH_BACKEND_SYSTEM] = {"system", backend_system_open},
     [AUTH_BACKEND_LDAP] = {"ldap", backend_ldap_open},
     [AUTH_BACKEND_KERBEROS] = {"kerberos", backend_kerberos_open},
 };

@@ -6,6 +6,7 @@
 #include "platform/clock.h"
 #include "platform/durable_file.h"
 #include "platform/files.h"
+#include "platform/local_account.h"
 #include "platform/log_sink.h"
 #include "platform/paths.h"
 #include "platform/process.h"
@@ -298,6 +299,20 @@ static bool open_desks(struct run *r, struct err *e)
     return r->pickup != NULL;
 }
 
+/* While we are root, and before there are threads. Without it the backend is not ready and says so;
+ * others work. */
+static void start_account_helper(const struct policy *policy)
+{
+    const struct auth_options *o = &policy->auth;
+    struct err e = {0};
+    bool wanted = false;
+    for (size_t i = 0; i < o->domain_count; i++)
+        wanted = wanted || (o->domains[i].backend == AUTH_BACKEND_SYSTEM &&
+                            o->domains[i].system.helper[0] == '\0');
+    if (wanted && !local_account_helper_start(NULL, policy->config->service.user, &e))
+        log_event(LOG_ERROR, "accounts.helper.failed", LOG_S("act", "start"), LOG_S("why", e.text));
+}
+
 static bool open_auth(struct run *r, struct err *e)
 {
     if (r->policy->auth.domain_count == 0)
@@ -388,6 +403,7 @@ static bool start(struct run *r, struct err *e)
     if (!run_policy_may_start(r->policy, e) || !process_raise_descriptors(&r->descriptors, e) ||
         !sock_start(e) || !make_folders(r->policy, e))
         return false;
+    start_account_helper(r->policy);
     r->tls = run_tls_context(r->policy, &tls_failed, e); /* the key may be root's alone */
     if (tls_failed || !open_home(r, e) || !open_auth(r, e))
         return false;

@@ -4,6 +4,7 @@
 #include "run_parts.h"
 
 #include "base/log.h"
+#include "platform/local_account.h"
 #include "platform/service_host.h"
 
 #include <uv.h>
@@ -176,6 +177,7 @@ void run_tear_down(struct run *r)
     desk_free(&r->home);
     refusals_close(&r->env.refusals);
     auth_close(&r->env.auth);
+    local_account_helper_stop();
     queue_close(&r->env.queue);
     tls_unref(&r->tls);
     policy_unref(&r->policy);
