@@ -145,27 +145,64 @@ void children_forget(struct server *s, struct connection *c)
         }
 }
 
+static struct child *child_of(struct server *s, pid_t pid)
+{
+    for (size_t i = 0; i < s->options->checks; i++)
+        if (s->children[i].pid == pid)
+            return &s->children[i];
+    return NULL;
+}
+
+static void reap(struct server *s)
+{
+    pid_t pid;
+    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
+        struct child *ch = child_of(s, pid);
+        if (ch == NULL)
+            continue;      /* a stray */
+        if (ch->pipe >= 0) /* it may have answered in its last moment */
+            children_read(s, ch);
+        end(ch);
+        s->strays = s->strays || ch->killed;
+        ch->pid = 0;
+    }
+}
+
+/* A module may have put what it started into a session of its own, out of the group's reach
+ * (pam_exec does). As the subreaper we become its parent when the check dies. */
+static void kill_strays(struct server *s)
+{
+    char path[64], pid[32];
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *f = fopen(path, "re");
+    s->strays = false;
+    while (f != NULL && fscanf(f, "%31s", pid) == 1) {
+        pid_t stray = (pid_t)strtol(pid, NULL, 10);
+        if (stray <= 1 || child_of(s, stray) != NULL)
+            continue;
+        (void)kill(stray, SIGKILL);
+        s->strays = true; /* until there is none */
+    }
+    if (f != NULL)
+        (void)fclose(f);
+}
+
 void children_watch(struct server *s, uint64_t now_ms)
 {
     for (size_t i = 0; i < s->options->checks; i++) {
         struct child *ch = &s->children[i];
-        if (ch->pid == 0)
+        if (ch->pid == 0 || ch->killed || now_ms < ch->until_ms)
             continue;
-        if (now_ms >= ch->until_ms && !ch->killed) {
-            stop(ch);
-            if (ch->connection != NULL) {
-                log_event(LOG_ERROR, "accounts.check.late", LOG_I("pid", ch->pid));
-                limits_give_back(&s->limits, ch->connection->key);
-                server_answer(s, ch->connection, LOCAL_ACCOUNT_UNAVAILABLE,
-                              span_str("the check took too long and was ended"));
-            }
-            end(ch);
+        stop(ch);
+        if (ch->connection != NULL) {
+            log_event(LOG_ERROR, "accounts.check.late", LOG_I("pid", ch->pid));
+            limits_give_back(&s->limits, ch->connection->key);
+            server_answer(s, ch->connection, LOCAL_ACCOUNT_UNAVAILABLE,
+                          span_str("the check took too long and was ended"));
         }
-        if (waitpid(ch->pid, NULL, WNOHANG) != ch->pid)
-            continue;
-        if (ch->pipe >= 0) /* it may have answered in its last moment */
-            children_read(s, ch);
         end(ch);
-        ch->pid = 0;
     }
+    reap(s);
+    if (s->strays)
+        kill_strays(s);
 }

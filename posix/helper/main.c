@@ -219,7 +219,6 @@ static bool prepare_socket(struct options *o, const char **what)
 static bool harden(void)
 {
     const struct rlimit none = {0, 0};
-    (void)umask(077);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
         return false;
@@ -279,6 +278,7 @@ int main(int argc, char **argv)
         fputs(usage, stderr);
         return EXIT_USAGE;
     }
+    (void)umask(077); /* the socket too */
     (void)signal(SIGPIPE, SIG_IGN);
     if (o.channel >= 0) { /* it ends with the service, not before: a stop lets sessions finish */
         (void)signal(SIGTERM, SIG_IGN);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -262,6 +263,8 @@ static void gather(struct server *s, struct polled *p, uint64_t now_ms)
         if (c->fd >= 0 && !c->checking)
             earliest(p, c->until_ms);
     }
+    if (s->strays)
+        earliest(p, now_ms + REAP_MS);
     for (size_t i = 0; i < SERVER_CHECKS_MAX; i++) {
         const struct child *ch = &s->children[i];
         p->fds[1 + SERVER_CONNECTIONS_MAX + i] =
@@ -318,6 +321,7 @@ int server_run(const struct server_options *options)
         s->connections[i].fd = -1;
     for (size_t i = 0; i < SERVER_CHECKS_MAX; i++)
         s->children[i].pipe = -1;
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     while (turn(s, p))
         continue;
     for (size_t i = 0; i < SERVER_CONNECTIONS_MAX; i++)

@@ -35,6 +35,7 @@ struct server {
     struct shadow_scheme scheme;
     struct connection connections[SERVER_CONNECTIONS_MAX];
     struct child children[SERVER_CHECKS_MAX];
+    bool strays;             /* a check was killed: what it had started comes to us and goes too */
     uint64_t pause_until_ms; /* no descriptors: accept nothing until then */
 };
 
