@@ -43,8 +43,9 @@ bool local_accounts_open(const struct local_accounts_options *options, struct lo
                          struct err *e); /* copies; asks nobody */
 void local_accounts_close(struct local_accounts **l);
 
-/* The password, and whether the account may log in now. An unknown account, a wrong password and a
- * locked account take the same time as far as the system allows. */
+/* The password, and whether the account may log in now. An unknown or a locked account costs a hash
+ * as well, which is not yet the time of a wrong password (docs/decisions/0050-account-helper.md).
+ */
 enum local_account_result local_accounts_verify(struct local_accounts *l,
                                                 const struct local_account_question *q,
                                                 struct span password,
