@@ -147,7 +147,6 @@ OPTION("authentication.domains[].name", TEXT, AT_ACCOUNTS(name), .flags = SCHEMA
 OPTION("authentication.domains[].aliases", LIST, AT_ACCOUNTS(aliases), .value = "",
     .help = "Further names for it."),
 OPTION("authentication.domains[].backend", WORD, AT_ACCOUNTS(backend), .words = words_backend,
-    .later_words = 1u << CONFIG_SYSTEM,
     .value = "userdb", .help = "Who knows the accounts: the embedded user database, this machine "
             "(and the domain it is joined to), an LDAP server, a Kerberos realm."),
 OPTION("authentication.domains[].allow", LIST, AT_ACCOUNTS(allow), .value = "",
@@ -164,9 +163,9 @@ OPTION("authentication.domains[].lockout_below", COUNT, AT_ACCOUNTS(lockout_belo
 OPTION("authentication.domains[].lockout_window", DURATION, AT_ACCOUNTS(lockout_window_ms),
     .value = "30m", RANGE(MINUTE, 7 * DAY), .help = "all but userdb: how long after the last wrong "
             "password the domain forgets them; not shorter than there."),
-OPTION("authentication.domains[].pam_service", TEXT, AT_ACCOUNTS(pam_service), .flags = SCHEMA_LATER, .value = "postern",
+OPTION("authentication.domains[].pam_service", TEXT, AT_ACCOUNTS(pam_service), .value = "postern",
     .help = "system: the PAM service, a file in /etc/pam.d."),
-OPTION("authentication.domains[].helper", TEXT, AT_ACCOUNTS(helper), .flags = SCHEMA_LATER, .value = "",
+OPTION("authentication.domains[].helper", TEXT, AT_ACCOUNTS(helper), .value = "",
     .help = "system: the socket of the account helper. Empty: Postern starts one itself."),
 OPTION("authentication.domains[].url", TEXT, AT_ACCOUNTS(url), .value = "",
     .help = "ldap: ldaps://host or ldap://host (with StartTLS); several, by spaces, are tried in "

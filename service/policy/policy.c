@@ -143,11 +143,9 @@ unsigned policy_mechanisms(const struct policy *p, bool tls)
 {
     const struct auth_options *a = &p->auth;
     unsigned wanted = a->mechanisms, possible = 0;
-    bool userdb = false, passwords = false; /* somebody's backend can look one up, or verify one */
-    for (size_t i = 0; i < a->domain_count; i++) {
+    bool passwords = a->domain_count > 0, userdb = false; /* every kind can verify a password */
+    for (size_t i = 0; i < a->domain_count; i++)
         userdb = userdb || a->domains[i].backend == AUTH_BACKEND_USERDB;
-        passwords = passwords || a->domains[i].backend != AUTH_BACKEND_SYSTEM; /* not built yet */
-    }
     if (a->integrated.enabled)
         possible |= AUTH_MECHANISMS_INTEGRATED;
     if (userdb && (tls || !a->scram.require_tls))
