@@ -10,6 +10,7 @@ import sys
 import time
 
 import ldb
+from samba import dsdb
 from samba.auth import system_session
 from samba.credentials import Credentials
 from samba.net import Net
@@ -20,6 +21,8 @@ import samba.dckeytab  # noqa: F401 - gives Net its export_keytab
 LOCKOUT_THRESHOLD = 6
 HALF_HOUR = str(-30 * 60 * 10**7)
 SERVICE = "svc-smtp"
+# Past the module that lets pwdLastSet be 0 or now alone.
+BYPASS = dsdb.DSDB_CONTROL_BYPASS_PASSWORD_HASH_OID
 
 
 def change(db, dn, **values):
@@ -63,18 +66,24 @@ def people(db, passwords):
                                 add_members_operation=True)
 
 
-def short_lived_password(db, account):
-    """A password settings object: one second after its change the password is too old."""
+def old_password(db, account):
+    """A password that is years old, and a password settings object: it may be two days old. (Less
+    than a day means for ever; a domain's own maximum would make all accounts of a kept tar old.)"""
     base = f"CN=Password Settings Container,CN=System,{db.domain_dn()}"
     db.add({
         "dn": f"CN=short-lived,{base}", "objectClass": "msDS-PasswordSettings",
         "msDS-PasswordSettingsPrecedence": "1",
         "msDS-PasswordReversibleEncryptionEnabled": "FALSE", "msDS-PasswordHistoryLength": "0",
         "msDS-PasswordComplexityEnabled": "FALSE", "msDS-MinimumPasswordLength": "4",
-        "msDS-MinimumPasswordAge": "0", "msDS-MaximumPasswordAge": str(-10**7),
+        "msDS-MinimumPasswordAge": "0", "msDS-MaximumPasswordAge": str(-2 * 86400 * 10**7),
         "msDS-LockoutThreshold": str(LOCKOUT_THRESHOLD), "msDS-LockoutDuration": HALF_HOUR,
         "msDS-LockoutObservationWindow": HALF_HOUR, "msDS-PSOAppliesTo": str(dn_of(db, account)),
     })
+    message = ldb.Message()
+    message.dn = dn_of(db, account)
+    message["pwdLastSet"] = ldb.MessageElement("125911584000000000", ldb.FLAG_MOD_REPLACE,
+                                               "pwdLastSet")
+    db.modify(message, [f"local_oid:{BYPASS}:0"])
 
 
 def service_account(db, lp, password, host, keytab):
@@ -97,7 +106,7 @@ def main():
     db = SamDB(session_info=system_session(), lp=lp)
     policy(db)
     people(db, accounts["passwords"])
-    short_lived_password(db, "stale")
+    old_password(db, "stale")
     service_account(db, lp, accounts["passwords"][SERVICE], accounts["host"], sys.argv[2])
 
 
