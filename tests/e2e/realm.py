@@ -274,9 +274,10 @@ class Trap:
             elif self.how == "garbage":
                 s.sendall(b"\0\0\1\0" + b"HTTP/1.1 400 Bad Request\r\n\r\n" * 12)
                 s.close()
+            sent = 0
             while self.how == "dribble" and not self.stopped:
-                s.sendall(self.first[:1] or b"\0")
-                self.first = self.first[1:]
+                s.sendall(self.first[sent:sent + 1] or b"\0")
+                sent += 1
                 time.sleep(0.5)
 
     def close(self):
