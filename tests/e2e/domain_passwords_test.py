@@ -274,7 +274,8 @@ class Outage:
                 it.close()
 
 
-@pytest.mark.parametrize("how", ["frozen", "gone", "full", "silent", "dribble", "close", "garbage"])
+@pytest.mark.parametrize("how", ["frozen", "gone", "full", *(
+    pytest.param(how, marks=pytest.mark.long) for how in ("silent", "dribble", "close", "garbage"))])
 @pytest.mark.parametrize("backend", ["kerberos", "ldap"])
 def test_a_controller_that_does_not_serve_is_454_and_holds_up_nobody(
         relay, kdc, directory, tmp_path, certificates, record_property, backend, how):
@@ -346,6 +347,7 @@ class Slow:
         self.listener.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", ["kerberos", "ldap"])
 def test_a_slow_controller_answers_some_and_all_have_their_reply_within_ten_seconds(
         relay, kdc, directory, record_property, backend):
@@ -405,6 +407,7 @@ def bare_bind(context, port, name):
         return time.monotonic() - began
 
 
+@pytest.mark.long
 @pytest.mark.solo
 @pytest.mark.parametrize("backend", ["kerberos", "ldap"])
 def test_unknown_and_wrong_take_the_same_time(relay, kdc, directory, record_property, backend):
@@ -440,6 +443,7 @@ def test_unknown_and_wrong_take_the_same_time(relay, kdc, directory, record_prop
 
 # -- many at once
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", ["kerberos", "ldap"])
 def test_200_logins_at_once_are_all_answered(relay, kdc, directory, record_property, backend):
     service = relay(kdc.domain("D") if backend == "kerberos" else directory.domain("D"))
