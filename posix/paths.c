@@ -1,7 +1,10 @@
+#define _POSIX_C_SOURCE 200809L
 #include "platform/paths.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *paths_default_config(void)
 {
@@ -51,4 +54,40 @@ bool paths_folder(const char *path, char *out, size_t size)
     memcpy(out, from, n);
     out[n] = 0;
     return true;
+}
+
+/* FOLDER/PREFIX+NAME, and whether it is there. */
+static bool there(const char *folder, const char *prefix, const char *name, char *out, size_t size,
+                  bool *fits)
+{
+    int n = snprintf(out, size, "%s/%s%s", folder, prefix, name);
+    *fits = n >= 0 && (size_t)n < size;
+    return *fits && access(out, F_OK) == 0;
+}
+
+bool paths_credential(const char *name, char *out, size_t size)
+{
+    /* What the unit of packaging/systemd loads, and where systemd keeps what the running service
+     * has got; both are root's alone. */
+    static const char source[] = "/etc/postern/credentials";
+    static const char running[] = "/run/credentials/postern.service";
+    const char *own = getenv("CREDENTIALS_DIRECTORY");
+    bool fits = false;
+    if (size > 0)
+        out[0] = 0;
+    if (name[0] == 0 || strchr(name, '/') != NULL || strcmp(name, ".") == 0 ||
+        strcmp(name, "..") == 0)
+        return false;
+    if (own != NULL && paths_is_absolute(own)) {
+        if (there(own, "", name, out, size, &fits) ||
+            there(own, "postern_", name, out, size, &fits))
+            return true;
+        (void)there(own, "", name, out, size, &fits);
+        return fits;
+    }
+    if (there(source, "", name, out, size, &fits) || there(running, "", name, out, size, &fits) ||
+        there(running, "postern_", name, out, size, &fits))
+        return true;
+    (void)there(source, "", name, out, size, &fits);
+    return fits;
 }

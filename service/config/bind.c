@@ -124,7 +124,10 @@ static bool bind_name(struct binder *b, const struct schema_option *o, const cha
         ok = value_mailbox(text);
         *expected = "an address such as postmaster@example.net";
         break;
-    default: *expected = "a text"; break;
+    default:
+        ok = value_credential(text);
+        *expected = ok ? "a text" : "credential:NAME, of letters, digits, -, _ and .";
+        break;
     }
     if (!ok || text[0] == '\0')
         return false;

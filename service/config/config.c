@@ -128,6 +128,11 @@ struct config_pos config_where(const struct config *c, const char *path, bool *g
 
 const char *config_file_path(const struct config *c, struct arena *a, const char *path)
 {
+    static const char credential[] = "credential:";
+    const size_t n = sizeof credential - 1;
     char joined[PATH_TEXT_MAX];
-    return paths_join(c->folder, path, joined, sizeof joined) ? arena_str(a, joined) : NULL;
+    bool ok = strncmp(path, credential, n) == 0
+                  ? paths_credential(path + n, joined, sizeof joined)
+                  : paths_join(c->folder, path, joined, sizeof joined);
+    return ok ? arena_str(a, joined) : NULL;
 }

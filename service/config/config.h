@@ -277,8 +277,9 @@ void config_free(struct config **c);
  * given (may be NULL) tells whether it was the option itself. */
 struct config_pos config_where(const struct config *c, const char *path, bool *given);
 
-/* A path that stands in the configuration; relative ones are taken from the file's folder. In the
- * arena given; NULL when it is too long or there is no memory. */
+/* A path that stands in the configuration; relative ones are taken from the file's folder, and
+ * "credential:NAME" is a file that the service manager hands in (docs/decisions/0060). In the
+ * arena given; NULL when it is too long, NAME is none, or there is no memory. */
 const char *config_file_path(const struct config *c, struct arena *a, const char *path);
 
 #endif

@@ -131,7 +131,9 @@ static const char opening[] =
     "- Durations carry a unit: `500ms`, `10s`, `15m`, `12h`, `2d`. Sizes are bytes or powers of\n"
     "  1024: `500`, `64K`, `25M`, `1G`.\n"
     "- Anchors, aliases, tags and a second document are refused.\n"
-    "- Relative file names are taken from the folder of the configuration file.\n"
+    "- Relative file names are taken from the folder of the configuration file. Where a file is\n"
+    "  named, `credential:NAME` is one that the service manager hands to the service alone: see\n"
+    "  [keys that only root may read](install-debian.md#keys-that-only-root-may-read).\n"
     "- Passwords never stand in this file; `password_file` names a file whose first line is one.\n";
 
 bool schema_reference(struct buf *out)

@@ -247,3 +247,13 @@ unsigned value_distance(const char *a, const char *b)
     }
     return rows[na % 3][nb];
 }
+
+bool value_credential(const char *text)
+{
+    static const char prefix[] = "credential:";
+    if (strncmp(text, prefix, sizeof prefix - 1) != 0)
+        return true;
+    const char *name = text + sizeof prefix - 1;
+    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
+    return n > 0 && n < 200 && name[n] == '\0' && name[0] != '.';
+}

@@ -22,6 +22,7 @@ bool value_hop(struct arena *a, const char *text, struct config_hop *value);
 bool value_host(const char *text);
 bool value_domain(const char *text, bool wildcard);
 bool value_mailbox(const char *text);
+bool value_credential(const char *text); /* false: begins with "credential:" and goes on wrong */
 
 /* For "expected 1s to 1h". */
 void value_format_duration(uint64_t ms, struct buf *out);

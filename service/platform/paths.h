@@ -22,4 +22,10 @@ MUST_USE bool paths_join(const char *folder, const char *name, char *out, size_t
 /* The folder that a path lies in ("." for a bare name). False when it does not fit. */
 MUST_USE bool paths_folder(const char *path, char *out, size_t size);
 
+/* Where the file is that the service manager hands to the service alone under this name: systemd's
+ * credentials, of LoadCredential=NAME:... or of a whole folder, LoadCredential=postern:... For a
+ * command that the manager did not start, where the service's would come from. The file need not
+ * be there. False when the name is empty, holds a separator, is "." or "..", or does not fit. */
+MUST_USE bool paths_credential(const char *name, char *out, size_t size);
+
 #endif

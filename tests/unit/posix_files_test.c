@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "platform/durable_file.h"
 #include "platform/files.h"
+#include "platform/paths.h"
 
 #include "support/test.h"
 
@@ -253,6 +254,32 @@ static void names_are_joined_and_taken_apart(void **state)
     assert_string_equal(out, ".");
 }
 
+static void a_credential_is_found_in_the_folder_of_the_service_manager(void **state)
+{
+    (void)state;
+    char out[256];
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", folder, 1), 0);
+    /* of its own, of a loaded folder, and one that is not there: its place is said all the same */
+    put(in_folder("one.pem"), "1");
+    put(in_folder("postern_two.pem"), "2");
+    assert_true(paths_credential("one.pem", out, sizeof out));
+    assert_string_equal(out, in_folder("one.pem"));
+    assert_true(paths_credential("two.pem", out, sizeof out));
+    assert_string_equal(out, in_folder("postern_two.pem"));
+    assert_true(paths_credential("three.pem", out, sizeof out));
+    assert_string_equal(out, in_folder("three.pem"));
+    static const char *const never[] = {"", ".", "..", "../one.pem", "/etc/passwd", "a/b"};
+    for (size_t i = 0; i < sizeof never / sizeof *never; i++) {
+        assert_false(paths_credential(never[i], out, sizeof out));
+        assert_string_equal(out, "");
+    }
+    assert_false(paths_credential("one.pem", out, 8));
+    /* a command by hand names the place that the unit loads from */
+    assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+    assert_true(paths_credential("postern-test-absent", out, sizeof out));
+    assert_string_equal(out, "/etc/postern/credentials/postern-test-absent");
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -278,6 +305,7 @@ int main(void)
         cmocka_unit_test(folders_are_made_listed_and_bounded),
         cmocka_unit_test(a_file_under_its_writers_hands_is_seen),
         cmocka_unit_test(names_are_joined_and_taken_apart),
+        cmocka_unit_test(a_credential_is_found_in_the_folder_of_the_service_manager),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
