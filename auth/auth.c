@@ -7,6 +7,7 @@
 #include "platform/integrated_auth.h"
 #include "platform/mutex.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -169,7 +170,7 @@ static void log_integrated(unsigned mechanism, const struct integrated_readiness
                   LOG_S("reason", r->warning));
 }
 
-static bool open_integrated(struct auth_snapshot *s, struct err *e)
+static bool open_integrated(struct auth_snapshot *s, bool look, struct err *e)
 {
     const struct auth_options *o = &s->options;
     unsigned wanted = o->mechanisms & AUTH_MECHANISMS_INTEGRATED;
@@ -187,13 +188,15 @@ static bool open_integrated(struct auth_snapshot *s, struct err *e)
         if ((wanted & mechanism) == 0)
             continue;
         s->integrated_ready |= r->ready ? mechanism : 0;
-        log_integrated(mechanism, r);
+        if (!look)
+            log_integrated(mechanism, r);
     }
     return true;
 }
 
-static bool make_snapshot(const struct auth_options *options, const struct auth_snapshot *before,
-                          unsigned available, struct auth_snapshot **out, struct err *e)
+static bool make_snapshot(const struct auth_options *options, bool look,
+                          const struct auth_snapshot *before, unsigned available,
+                          struct auth_snapshot **out, struct err *e)
 {
     struct auth_snapshot *s = calloc(1, sizeof *s);
     if (s == NULL)
@@ -201,13 +204,14 @@ static bool make_snapshot(const struct auth_options *options, const struct auth_
     s->refs = 1;
     arena_init(&s->arena, OPTIONS_BYTES_MAX);
     if (!copy_options(s, options, e) ||
-        !backend_set_open(&s->options, before == NULL ? NULL : &before->backends,
+        !backend_set_open(&s->options, look, before == NULL ? NULL : &before->backends,
                           before == NULL ? NULL : &before->options, &s->backends, e)) {
         free_snapshot(&s);
         return false;
     }
+    s->missing = s->options.mechanisms & ~available;
     s->options.mechanisms &= available;
-    if (!open_integrated(s, e)) {
+    if (!open_integrated(s, look, e)) {
         free_snapshot(&s);
         return false;
     }
@@ -215,7 +219,9 @@ static bool make_snapshot(const struct auth_options *options, const struct auth_
     return true;
 }
 
-bool auth_open(const struct auth_options *options, struct auth **out, struct err *e)
+/* The whole but for the guard. */
+static bool open_auth(const struct auth_options *options, bool look, struct auth **out,
+                      struct err *e)
 {
     if (!sasl_library_start(e))
         return false;
@@ -225,15 +231,11 @@ bool auth_open(const struct auth_options *options, struct auth **out, struct err
     a->refs = 1;
     a->lock = mutex_new();
     a->available = sasl_library_mechanisms();
-    unsigned missing = (AUTH_MECHANISMS_BASIC | AUTH_MECHANISMS_SCRAM) & ~a->available;
-    if (missing != 0)
-        log_event(LOG_WARN, "auth.mechanism.missing", LOG_U("bits", missing),
-                  LOG_S("hint", "install the plug-ins of libsasl2 (libsasl2-modules)"));
-    if (a->lock == NULL || !guard_new(&options->throttle, &a->guard, e) ||
-        !make_snapshot(options, NULL, a->available, &a->current, e)) {
-        if (a->lock == NULL)
-            err_set(e, ERR_TEMP, "authentication: no memory");
-        guard_free(&a->guard);
+    if (a->lock == NULL) {
+        free(a);
+        return err_set(e, ERR_TEMP, "authentication: no memory");
+    }
+    if (!make_snapshot(options, look, NULL, a->available, &a->current, e)) {
         mutex_free(&a->lock);
         free(a);
         return false;
@@ -242,11 +244,33 @@ bool auth_open(const struct auth_options *options, struct auth **out, struct err
     return true;
 }
 
+bool auth_open(const struct auth_options *options, struct auth **out, struct err *e)
+{
+    struct auth *a = NULL;
+    if (!open_auth(options, false, &a, e))
+        return false;
+    if (!guard_new(&options->throttle, &a->guard, e)) {
+        auth_close(&a);
+        return false;
+    }
+    unsigned missing = (AUTH_MECHANISMS_BASIC | AUTH_MECHANISMS_SCRAM) & ~a->available;
+    if (missing != 0)
+        log_event(LOG_WARN, "auth.mechanism.missing", LOG_U("bits", missing),
+                  LOG_S("hint", "install the plug-ins of libsasl2 (libsasl2-modules)"));
+    *out = a;
+    return true;
+}
+
+bool auth_look(const struct auth_options *options, struct auth **a, struct err *e)
+{
+    return open_auth(options, true, a, e);
+}
+
 /* What is opened proves itself, which may take a while: not under the lock. */
 bool auth_reload(struct auth *a, const struct auth_options *options, struct err *e)
 {
     struct auth_snapshot *held = auth_hold(a), *next = NULL;
-    bool ok = make_snapshot(options, held, a->available, &next, e);
+    bool ok = make_snapshot(options, false, held, a->available, &next, e);
     if (ok) {
         mutex_lock(a->lock);
         struct auth_snapshot *before = a->current;
@@ -312,7 +336,7 @@ static bool any_ready(const struct backend_set *set)
 unsigned auth_snapshot_mechanisms(const struct auth_snapshot *s, const struct auth_channel *channel)
 {
     const struct auth_options *o = &s->options;
-    bool userdb = s->backends.userdb != NULL;
+    bool userdb = s->backends.userdb != NULL && s->backends.userdb->ready;
     unsigned bits = s->integrated_ready;
     if (o->basic.enabled && any_ready(&s->backends) && (channel->tls || !o->basic.require_tls))
         bits |= AUTH_MECHANISMS_BASIC;
@@ -323,26 +347,77 @@ unsigned auth_snapshot_mechanisms(const struct auth_snapshot *s, const struct au
     return bits & o->mechanisms & channel->mechanisms;
 }
 
+/* A mechanism that we run ourselves: why it is not ready, with the cure; NULL: it is. */
+static const char *why_not(const struct auth_snapshot *s, unsigned mechanism, const char **cure)
+{
+    bool scram = (mechanism & AUTH_MECHANISMS_SCRAM) != 0;
+    *cure = "";
+    if ((s->missing & mechanism) != 0) {
+        *cure = "install the plug-ins of libsasl2 (libsasl2-modules)";
+        return "libsasl2 has no plug-in for it";
+    }
+    if (scram ? s->backends.userdb->ready : any_ready(&s->backends))
+        return NULL;
+    *cure = "see there";
+    return scram ? "the user database is not ready" : "no domain's accounts are ready";
+}
+
+static void report_ours(const struct auth_snapshot *s, unsigned mechanism,
+                        void (*report)(void *context, const struct auth_readiness *readiness),
+                        void *context)
+{
+    bool scram = (mechanism & AUTH_MECHANISMS_SCRAM) != 0;
+    bool wanted = scram ? s->backends.userdb != NULL : s->options.basic.enabled;
+    const char *cure;
+    if (!wanted || ((s->options.mechanisms | s->missing) & mechanism) == 0)
+        return;
+    const char *reason = why_not(s, mechanism, &cure);
+    report(context, &(struct auth_readiness){
+                        .what = auth_mechanism_name((enum auth_mechanism)mechanism),
+                        .ready = reason == NULL,
+                        .reason = reason == NULL ? "" : reason,
+                        .cure = cure,
+                        .mechanism = mechanism,
+                    });
+}
+
+static void report_integrated(const struct auth_snapshot *s, size_t i,
+                              void (*report)(void *context, const struct auth_readiness *readiness),
+                              void *context)
+{
+    unsigned mechanism = integrated_mechanisms[i].mechanism;
+    if ((s->options.mechanisms & mechanism) == 0)
+        return;
+    const struct integrated_readiness *r =
+        integrated_auth_ready(s->integrated, integrated_mechanisms[i].package);
+    report(context, &(struct auth_readiness){
+                        .what = auth_mechanism_name((enum auth_mechanism)mechanism),
+                        .ready = r->ready,
+                        .reason = r->ready ? r->warning : r->reason,
+                        .cure = r->cure,
+                        .mechanism = mechanism,
+                    });
+}
+
 void auth_report(struct auth *a,
                  void (*report)(void *context, const struct auth_readiness *readiness),
                  void *context)
 {
+    static const unsigned ours[] = {AUTH_SCRAM_SHA_256_PLUS, AUTH_SCRAM_SHA_256, AUTH_PLAIN,
+                                    AUTH_LOGIN};
     mutex_lock(a->lock);
-    const struct backend_set *set = &a->current->backends;
-    for (size_t i = 0; i < set->count; i++) {
-        const struct backend_entry *x = set->entries[i];
-        report(context, &(struct auth_readiness){x->label, x->ready, x->reason, x->cure});
-    }
     const struct auth_snapshot *s = a->current;
-    for (size_t i = 0; s->integrated != NULL && i < INTEGRATED_MECHANISMS; i++) {
-        unsigned mechanism = integrated_mechanisms[i].mechanism;
-        const struct integrated_readiness *r =
-            integrated_auth_ready(s->integrated, integrated_mechanisms[i].package);
-        if ((s->options.mechanisms & mechanism) != 0)
-            report(context,
-                   &(struct auth_readiness){auth_mechanism_name((enum auth_mechanism)mechanism),
-                                            r->ready, r->ready ? r->warning : r->reason, r->cure});
+    for (size_t i = 0; i < s->backends.count; i++) { /* domains may share an entry, not a name */
+        const struct backend_entry *x = s->backends.entries[i];
+        char what[2 * IDENTITY_ACCOUNT_MAX];
+        (void)snprintf(what, sizeof what, "%.255s (%s)", s->options.domains[i].name,
+                       backend_kind_name(x->kind));
+        report(context, &(struct auth_readiness){what, x->ready, x->reason, x->cure, 0, i});
     }
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        report_ours(s, ours[i], report, context);
+    for (size_t i = 0; s->integrated != NULL && i < INTEGRATED_MECHANISMS; i++)
+        report_integrated(s, i, report, context);
     mutex_unlock(a->lock);
 }
 

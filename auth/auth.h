@@ -139,18 +139,26 @@ struct auth_channel {
 /* What may be used there, as bits; 0 = do not offer AUTH. Only what works: nothing in clear unless
  * configured, -PLUS only with a channel binding, SCRAM only where a userdb is. */
 unsigned auth_mechanisms_for(struct auth *a, const struct auth_channel *channel);
-/* How an integrated mechanism or a backend proved itself when the options were taken (at start and
- * on reload): what is not ready is not offered. */
+/* How a backend or a mechanism proved itself when the options were taken (at start and on reload):
+ * what is not ready is not offered. What the options switch off is not mentioned. */
 struct auth_readiness {
     const char *what; /* "GSSAPI", or the domain's name with its backend: "CORP (ldap)" */
     bool ready;
     const char *reason; /* ready: what is missing for some clients all the same, or "" */
     const char *cure;   /* what the administrator can do; "" when ready */
+    unsigned mechanism; /* its bit; 0: a backend, and then */
+    size_t domain;      /* its place in the options */
 };
-/* Calls report for each of them, under a lock: report must not call back into auth. */
+/* Calls report for each of them, backends first, under a lock: report must not call back into auth.
+ */
 void auth_report(struct auth *a,
                  void (*report)(void *context, const struct auth_readiness *readiness),
                  void *context);
+
+/* As auth_open, to look only (`postern check`): the same proofs, but nothing is made and nothing
+ * logged; a user database that cannot be used is not ready, one that is not there yet is. Only
+ * auth_report, auth_mechanisms_for and auth_close may be called with it. */
+bool auth_look(const struct auth_options *options, struct auth **a, struct err *e);
 
 /* How many accounts of domains are not asked about just now (lockout.h). */
 size_t auth_held_back(struct auth *a);

@@ -6,6 +6,7 @@
 #include "auth/userdb.h"
 #include "base/secret.h"
 #include "platform/clock.h"
+#include "platform/files.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,4 +152,24 @@ bool backend_userdb_open(const struct auth_options *options, const struct auth_d
     }
     *out = &b->head;
     return true;
+}
+
+bool backend_userdb_look(const char *path, char reason[BACKEND_REASON_MAX],
+                         char cure[BACKEND_REASON_MAX])
+{
+    struct userdb *db = NULL;
+    struct files_info info;
+    struct err e = {0};
+    enum files_result found = files_stat(path, &info, &e);
+    if (found == FILES_ABSENT) {
+        (void)snprintf(reason, BACKEND_REASON_MAX, "there are no accounts yet: postern user add");
+        return true;
+    }
+    if (found == FILES_OK && userdb_open(path, false, &db, &e)) {
+        userdb_close(&db);
+        return true;
+    }
+    (void)snprintf(reason, BACKEND_REASON_MAX, "%.150s", e.text);
+    (void)snprintf(cure, BACKEND_REASON_MAX, "let the service's user read and write it");
+    return false;
 }

@@ -7,4 +7,9 @@
 
 backend_open backend_userdb_open; /* users.db: options->userdb_path, made when absent */
 
+/* Whether it could be opened; makes nothing. A file that is not there yet is no fault, which reason
+ * then mentions. */
+bool backend_userdb_look(const char *path, char reason[BACKEND_REASON_MAX],
+                         char cure[BACKEND_REASON_MAX]);
+
 #endif

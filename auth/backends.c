@@ -25,6 +25,11 @@ static const struct {
     [AUTH_BACKEND_KERBEROS] = {"kerberos", backend_kerberos_open},
 };
 
+const char *backend_kind_name(enum auth_backend_kind kind)
+{
+    return kinds[kind].name;
+}
+
 static const char *text(const char *s)
 {
     return s == NULL ? "" : s;
@@ -73,7 +78,7 @@ static void prove(struct backend_entry *x, const struct auth_options *o,
         x->backend->ops->ready == NULL || x->backend->ops->ready(x->backend, x->reason, x->cure);
 }
 
-static bool entry_open(const struct auth_options *o, const struct auth_domain *d,
+static bool entry_open(const struct auth_options *o, bool look, const struct auth_domain *d,
                        struct backend_entry **out, struct err *e)
 {
     struct backend_entry *x = calloc(1, sizeof *x);
@@ -86,8 +91,11 @@ static bool entry_open(const struct auth_options *o, const struct auth_domain *d
     x->lock = mutex_new();
     if (x->label == NULL || x->lock == NULL)
         return err_set(e, ERR_TEMP, "authentication: no memory");
-    prove(x, o, d, e);
-    if (x->ready)
+    if (look && d->backend == AUTH_BACKEND_USERDB)
+        x->ready = backend_userdb_look(o->userdb_path, x->reason, x->cure);
+    else
+        prove(x, o, d, e);
+    if (x->ready || look)
         return true;
     if (d->backend == AUTH_BACKEND_USERDB)
         return false;
@@ -96,7 +104,7 @@ static bool entry_open(const struct auth_options *o, const struct auth_domain *d
     return true;
 }
 
-bool backend_set_open(const struct auth_options *o, const struct backend_set *before,
+bool backend_set_open(const struct auth_options *o, bool look, const struct backend_set *before,
                       const struct auth_options *options_before, struct backend_set *set,
                       struct err *e)
 {
@@ -113,7 +121,7 @@ bool backend_set_open(const struct auth_options *o, const struct backend_set *be
             atomic_fetch_add(&set->userdb->refs, 1);
             continue;
         }
-        ok = entry_open(o, d, &set->entries[i], e);
+        ok = entry_open(o, look, d, &set->entries[i], e);
         if (ok && d->backend == AUTH_BACKEND_USERDB)
             set->userdb = set->entries[i];
         else if (ok)

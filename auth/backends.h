@@ -43,11 +43,13 @@ enum {
 };
 
 /* Logs what is not ready. before, with its options: NULL at start. A user database that cannot be
- * opened is an error; a backend that cannot be is not ready. */
-bool backend_set_open(const struct auth_options *options, const struct backend_set *before,
-                      const struct auth_options *options_before, struct backend_set *set,
-                      struct err *e);
+ * opened is an error; a backend that cannot be is not ready. look: see auth_look. */
+bool backend_set_open(const struct auth_options *options, bool look,
+                      const struct backend_set *before, const struct auth_options *options_before,
+                      struct backend_set *set, struct err *e);
 void backend_set_close(struct backend_set *set);
+
+const char *backend_kind_name(enum auth_backend_kind kind); /* "ldap", as in the configuration */
 
 /* The backend's own word behind its breaker: BACKEND_UNAVAILABLE at once while that is open. */
 enum backend_result backends_verify(struct backend_entry *entry, const char *account,

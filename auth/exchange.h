@@ -18,6 +18,7 @@ struct auth_snapshot {
     struct backend_groups *groups;      /* one a domain: the names of its allow list */
     struct integrated_auth *integrated; /* NULL: not enabled */
     unsigned integrated_ready; /* AUTH_* bits of the integrated mechanisms that proved themselves */
+    unsigned missing;          /* AUTH_* bits that are wanted and libsasl2 has no plug-in for */
     unsigned refs;
 };
 

@@ -299,6 +299,18 @@ bool files_own_like(const char *path, const char *like, struct err *e)
     return own(path, st.st_uid, st.st_gid, e);
 }
 
+bool files_owner(const char *path, char *user, size_t size)
+{
+    struct stat st;
+    struct passwd entry, *found = NULL;
+    char memory[4096];
+    if (stat(path, &st) != 0 || getpwuid_r(st.st_uid, &entry, memory, sizeof memory, &found) != 0 ||
+        found == NULL)
+        return false;
+    int n = snprintf(user, size, "%s", entry.pw_name);
+    return n > 0 && (size_t)n < size;
+}
+
 bool files_free_bytes(const char *path, uint64_t *out, struct err *e)
 {
     struct statvfs s;

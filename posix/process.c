@@ -68,6 +68,14 @@ bool process_become(const char *user, struct err *e)
     return true;
 }
 
+void process_user(char *out, size_t size)
+{
+    struct passwd entry, *found = NULL;
+    char memory[4096];
+    bool known = getpwuid_r(geteuid(), &entry, memory, sizeof memory, &found) == 0 && found != NULL;
+    (void)snprintf(out, size, "%s", known ? entry.pw_name : "");
+}
+
 bool process_harden(struct err *e)
 {
     struct rlimit none = {0, 0};

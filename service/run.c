@@ -405,7 +405,7 @@ static bool start(struct run *r, struct err *e)
         return false;
     start_account_helper(r->policy);
     r->tls = run_tls_context(r->policy, &tls_failed, e); /* the key may be root's alone */
-    if (tls_failed || !open_home(r, e) || !open_auth(r, e))
+    if (tls_failed || !open_home(r, e))
         return false;
     give_files(r->policy);
     /* A copy: the snapshot that named it goes with the first reload. */
@@ -423,6 +423,8 @@ static bool start(struct run *r, struct err *e)
         return false;
     if (privileged && !process_is_privileged())
         warn_of_the_next_reload(r);
+    if (!open_auth(r, e)) /* what only root could read, a keytab say, would prove nothing */
+        return false;
     r->env.refusals = refusals_open(r->policy->data_directory, e);
     return r->env.refusals != NULL && open_queue(r, e) && open_lanes(r, e) && start_workers(r, e) &&
            open_control(r, e) && start_watchdog(r, e) && run_lists_start(r, e);

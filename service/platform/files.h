@@ -57,6 +57,8 @@ enum files_use files_use(const char *path);
  * thing. give: to that user and his group. like: to whom `like` belongs. */
 bool files_give(const char *path, const char *user, struct err *e);
 bool files_own_like(const char *path, const char *like, struct err *e);
+/* The name of the user to whom it belongs; false where it is not there, or nobody has that name. */
+bool files_owner(const char *path, char *user, size_t size);
 
 /* Bytes that may still be written to the file system of that path by us. */
 bool files_free_bytes(const char *path, uint64_t *out, struct err *e);

@@ -11,6 +11,7 @@
 bool process_raise_descriptors(uint64_t *limit, struct err *e);
 
 bool process_is_privileged(void); /* root */
+void process_user(char *out, size_t size); /* whose process it is; "" where nobody has a name */
 
 /* From root to that user and his groups, for good, and verified. "" or the present user: nothing
  * to do. ERR_PERM: no such user, or not root. Open sockets and files stay. */
