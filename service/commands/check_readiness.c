@@ -1,6 +1,7 @@
 #include "commands/check_readiness.h"
 
 #include "platform/files.h"
+#include "platform/local_account.h"
 #include "platform/process.h"
 
 #include <string.h>
@@ -40,6 +41,21 @@ static void add_message(void *context, const struct auth_readiness *r)
         add(context, key, r->what, "will not work for all", r);
 }
 
+/* As the service does it: before root is given up. */
+static void start_helper(const struct policy *p, const char *user, struct config_messages *m)
+{
+    struct err e = {0};
+    size_t i = 0;
+    while (i < p->auth.domain_count && (p->auth.domains[i].backend != AUTH_BACKEND_SYSTEM ||
+                                        p->auth.domains[i].system.helper[0] != '\0'))
+        i++;
+    if (i == p->auth.domain_count || local_account_helper_start(NULL, user, &e))
+        return;
+    config_messages_add(
+        m, CONFIG_WARNING, p->config->path, config_where(p->config, "authentication.domains", NULL),
+        "authentication.domains", "the account helper cannot be started: %s", e.text);
+}
+
 /* False: the proofs would be another user's. */
 static bool become_the_service(const struct policy *p, struct config_messages *m)
 {
@@ -50,6 +66,7 @@ static bool become_the_service(const struct policy *p, struct config_messages *m
         return true;
     if (wanted[0] == '\0' && files_owner(p->data_directory, user, sizeof user))
         wanted = user;
+    start_helper(p, wanted, m);
     if (process_become(wanted, &e))
         return true;
     config_messages_add(m, CONFIG_WARNING, p->config->path,
@@ -79,6 +96,7 @@ void check_readiness_open(const struct policy *p, struct config_messages *m,
 void check_readiness_close(struct check_readiness *r)
 {
     auth_close(&r->auth);
+    local_account_helper_stop();
 }
 
 /* ---- what a listener offers ---- */
@@ -153,8 +171,8 @@ void check_readiness_text(const struct check_readiness *r, FILE *to)
 {
     if (r->auth == NULL)
         return;
-    (void)fprintf(to, "authentication, as %s would do it:\n",
-                  r->user[0] == '\0' ? "this user" : r->user);
+    (void)fprintf(to, "authentication, as the user %s:\n",
+                  r->user[0] == '\0' ? "who asks" : r->user);
     auth_report(r->auth, print_item, to);
     for (size_t i = 0; i < r->policy->listener_count; i++)
         print_listener(r, i, to);
