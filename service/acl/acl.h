@@ -71,6 +71,15 @@ enum acl_stage {
     ACL_RCPT,    /* the domain, or the relay right */
 };
 
+/* What a stage asks, one by one: the steps of `postern explain`. */
+enum acl_step {
+    ACL_STEP_CONNECTION,
+    ACL_STEP_TLS,            /* MAIL */
+    ACL_STEP_AUTHENTICATION, /* MAIL */
+    ACL_STEP_SENDER,         /* MAIL */
+    ACL_STEP_RELAY,          /* RCPT */
+};
+
 enum acl_verdict {
     ACL_ALLOW,
     ACL_DENY,
@@ -82,8 +91,9 @@ enum acl_verdict {
 struct acl_reason {
     enum acl_verdict verdict;
     enum acl_stage stage;
-    unsigned need; /* ACL_NEED: ACL_NEED_* bits, at least one */
-    char rule[48]; /* "access.relay", "domains[2]", "listeners[0].tls"; never empty */
+    enum acl_step step; /* the one that settled it */
+    unsigned need;      /* ACL_NEED: ACL_NEED_* bits, at least one */
+    char rule[48];      /* "access.relay", "domains[2]", "listeners[0].tls"; never empty */
     char entry[ACL_ENTRY_TEXT_MAX]; /* the list entry or domain that settled it, or "" */
     struct acl_position at;         /* of the entry where there is one, of the rule otherwise;
                                        file is borrowed from the policy */

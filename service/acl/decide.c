@@ -187,19 +187,63 @@ static enum acl_verdict refuse_anonymous(const struct acl_facts *f, struct acl_r
     return refuse(r, ACL_DENY, 530, "5.7.1");
 }
 
+static bool tls_required(const struct acl_policy *p, const struct acl_facts *f)
+{
+    return f->listener < p->n_listeners && p->listeners[f->listener].tls_required;
+}
+
+static void pass_tls(const struct acl_policy *p, const struct acl_facts *f, struct acl_reason *r)
+{
+    static const struct acl_position nowhere = {NULL, 0, 0};
+    set_listener_rule(r, f->listener, "tls",
+                      f->listener < p->n_listeners ? &p->listeners[f->listener].tls_at : &nowhere);
+    if (tls_required(p, f))
+        COPY(r->why, "the listener demands TLS, and the session is under TLS");
+    else if (f->tls == FACT_VALUE)
+        COPY(r->why, "the session is under TLS, which the listener does not demand");
+    else
+        COPY(r->why, "the listener does not demand TLS");
+}
+
+static void pass_authentication(const struct acl_policy *p, const struct acl_facts *f,
+                                struct acl_reason *r)
+{
+    set_anonymous_rule(p, f->listener, r);
+    if (f->identity_state == FACT_VALUE)
+        PUT(r->why, "the client has authenticated as %.*s",
+            SPAN_ARG(span_sub(f->identity, 0, 256)));
+    else
+        COPY(r->why, "anonymous mail is taken here");
+}
+
+void decide_passed(const struct acl_policy *p, enum acl_step step, const struct acl_facts *facts,
+                   struct acl_reason *reason)
+{
+    memset(reason, 0, sizeof *reason);
+    reason->stage = ACL_MAIL;
+    reason->step = step;
+    if (step == ACL_STEP_TLS)
+        pass_tls(p, facts, reason);
+    else
+        pass_authentication(p, facts, reason);
+    (void)allow(reason);
+}
+
 static enum acl_verdict decide_mail(const struct acl_policy *p, const struct acl_facts *f,
                                     struct acl_reason *r)
 {
-    bool tls_required = f->listener < p->n_listeners && p->listeners[f->listener].tls_required;
-    bool anonymous = policy_anonymous(p, f->listener);
-    enum acl_match tls = tls_required ? match_of(f->tls) : ACL_MATCH_YES;
+    bool with_tls = tls_required(p, f), anonymous = policy_anonymous(p, f->listener);
+    enum acl_match tls = with_tls ? match_of(f->tls) : ACL_MATCH_YES;
     enum acl_match login = anonymous ? ACL_MATCH_YES : match_of(f->identity_state);
-    if (tls_required)
+    r->step = ACL_STEP_TLS;
+    if (with_tls)
         set_listener_rule(r, f->listener, "tls", &p->listeners[f->listener].tls_at);
     if (tls == ACL_MATCH_NO)
         return refuse_clear(f, r);
-    if (!tls_required || !anonymous)
+    if (login != ACL_MATCH_YES || tls == ACL_MATCH_YES) {
+        r->step = ACL_STEP_AUTHENTICATION;
         set_anonymous_rule(p, f->listener, r);
+    }
     if (login == ACL_MATCH_NO)
         return refuse_anonymous(f, r);
     unsigned unknown = (tls == ACL_MATCH_UNKNOWN ? (unsigned)ACL_NEED_TLS : 0u) |
@@ -212,11 +256,7 @@ static enum acl_verdict decide_mail(const struct acl_policy *p, const struct acl
         PUT(r->change, "repair what %s asks", r->rule);
         return refuse(r, ACL_DEFER, 450, "4.7.1");
     }
-    if (!anonymous)
-        PUT(r->why, "the client has authenticated as %.*s",
-            SPAN_ARG(span_sub(f->identity, 0, 256)));
-    else
-        PUT(r->why, tls_required ? "the session is under TLS" : "anonymous mail is taken here");
+    pass_authentication(p, f, r);
     return allow(r);
 }
 
@@ -426,6 +466,9 @@ enum acl_verdict acl_decide(const struct acl_policy *policy, enum acl_stage stag
 {
     memset(reason, 0, sizeof *reason);
     reason->stage = stage;
+    reason->step = stage == ACL_RCPT   ? ACL_STEP_RELAY
+                   : stage == ACL_MAIL ? ACL_STEP_SENDER
+                                       : ACL_STEP_CONNECTION;
     if (stage != ACL_RCPT && facts->origin == ACL_FROM_PICKUP) {
         PUT(reason->rule, "pickup");
         PUT(reason->why, "the mail lies in the Pickup directory: who may write there may relay");

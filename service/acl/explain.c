@@ -2,20 +2,110 @@
 
 #include "acl/policy.h"
 
+#define CHANGE(r, ...) reason_put((r)->change, sizeof(r)->change, __VA_ARGS__)
+
+static void add_at(struct acl_reason *r, const struct acl_position *at)
+{
+    reason_append_at(r->change, sizeof r->change, at);
+}
+
+/* What would shut out whom a control lets pass. */
+static void turn_control(const struct control *control, const struct acl_facts *f,
+                         struct acl_reason *r)
+{
+    char client[NETADDR_TEXT_MAX];
+    netaddr_format(&f->client, client);
+    if (control->grant == ACL_ALL_EXCEPT) {
+        CHANGE(r, "add \"%s\" to %s", client, control->list_rule);
+        add_at(r, &control->list_at);
+        return;
+    }
+    CHANGE(r, "remove \"%s\" from %s", r->entry, control->list_rule);
+    add_at(r, &r->at);
+}
+
+static void turn_relay(const struct acl_policy *p, const struct acl_facts *f, struct acl_reason *r)
+{
+    if (f->origin == ACL_FROM_PICKUP)
+        CHANGE(r, "set pickup.relay: false");
+    else if (r->relay_right && f->identity_state == FACT_VALUE && p->relay_authenticated)
+        CHANGE(r, "set access.relay.authenticated: false");
+    else if (r->relay_right)
+        turn_control(&p->relay, f, r);
+    else if (r->postmaster)
+        CHANGE(r, "none: a server that takes mail takes it for postmaster (RFC 5321 4.5.1)");
+    else
+        CHANGE(r, r->local ? "remove %s" : "set %s.relay: false", r->rule);
+    if (!(r->relay_right && !(f->identity_state == FACT_VALUE && p->relay_authenticated)))
+        add_at(r, &r->at);
+}
+
+/* The smallest change that would make a refusal of what is allowed. */
+static void turn(const struct acl_policy *p, const struct acl_facts *f, struct acl_reason *r)
+{
+    if (r->verdict != ACL_ALLOW)
+        return;
+    switch (r->step) {
+    case ACL_STEP_CONNECTION:
+        if (f->origin == ACL_FROM_NETWORK)
+            turn_control(&p->connection, f, r);
+        break;
+    case ACL_STEP_TLS:
+        if (f->tls == FACT_VALUE)
+            CHANGE(r, "none: the session is under TLS");
+        else
+            CHANGE(r, "set %s: required", r->rule);
+        break;
+    case ACL_STEP_AUTHENTICATION:
+        if (f->identity_state == FACT_VALUE)
+            CHANGE(r, "none: the client has authenticated");
+        else
+            CHANGE(r, "set %s: false", r->rule);
+        break;
+    case ACL_STEP_SENDER: break;
+    case ACL_STEP_RELAY: turn_relay(p, f, r); return;
+    }
+    if (r->step != ACL_STEP_CONNECTION && r->change[0] == 's')
+        add_at(r, &r->at);
+}
+
+static struct acl_reason *push(struct acl_explanation *x)
+{
+    return &x->steps[x->n++];
+}
+
+/* The steps of MAIL that the settling one has behind it. */
+static void pass(const struct acl_policy *p, const struct acl_facts *f, enum acl_step before,
+                 struct acl_explanation *x)
+{
+    for (enum acl_step step = ACL_STEP_TLS; step < before; step++) {
+        bool unknown = step == ACL_STEP_TLS && (f->tls == FACT_UNKNOWN || f->tls == FACT_FAILED);
+        if (!unknown)
+            decide_passed(p, step, f, push(x));
+    }
+}
+
 void acl_explain(const struct acl_policy *policy, const struct acl_facts *facts,
                  struct acl_explanation *out)
 {
-    static const enum acl_stage stages[ACL_STAGES] = {ACL_CONNECT, ACL_MAIL, ACL_RCPT};
     out->n = 0;
     out->outcome = ACL_ALLOWED;
-    for (size_t i = 0; i < ACL_STAGES && out->outcome == ACL_ALLOWED; i++) {
-        switch (acl_decide(policy, stages[i], facts, &out->steps[out->n++])) {
+    for (enum acl_stage stage = ACL_CONNECT; stage <= ACL_RCPT && out->outcome == ACL_ALLOWED;
+         stage++) {
+        struct acl_reason r;
+        enum acl_verdict verdict = acl_decide(policy, stage, facts, &r);
+        if (stage == ACL_MAIL && facts->origin == ACL_FROM_NETWORK)
+            pass(policy, facts, r.step, out);
+        *push(out) = r;
+        switch (verdict) {
         case ACL_ALLOW: break;
         case ACL_DENY: out->outcome = ACL_REFUSED; break;
         case ACL_DEFER:
         case ACL_NEED: out->outcome = ACL_CANNOT_TELL; break;
         }
     }
+    for (size_t i = 0; i < out->n; i++)
+        turn(policy, facts, &out->steps[i]);
 }
 
 const struct acl_reason *acl_explain_last(const struct acl_explanation *x)
@@ -43,6 +133,18 @@ const char *acl_stage_name(enum acl_stage stage)
     return "rcpt";
 }
 
+const char *acl_step_name(enum acl_step step)
+{
+    switch (step) {
+    case ACL_STEP_CONNECTION: return "connection";
+    case ACL_STEP_TLS: return "tls";
+    case ACL_STEP_AUTHENTICATION: return "authentication";
+    case ACL_STEP_SENDER: return "sender";
+    case ACL_STEP_RELAY: break;
+    }
+    return "relay";
+}
+
 bool acl_reason_reply(const struct acl_reason *reason, struct buf *out)
 {
     if (reason->code == 0)
@@ -50,7 +152,7 @@ bool acl_reason_reply(const struct acl_reason *reason, struct buf *out)
     return buf_addf(out, "%u %s %s", reason->code, reason->enhanced, reason->text);
 }
 
-static const char *verdict_name(enum acl_verdict verdict)
+const char *acl_verdict_name(enum acl_verdict verdict)
 {
     switch (verdict) {
     case ACL_ALLOW: return "allowed";
@@ -61,20 +163,26 @@ static const char *verdict_name(enum acl_verdict verdict)
     return "unknown";
 }
 
-static void add_step(const struct acl_reason *r, struct buf *out)
+bool acl_explain_steps(const struct acl_explanation *x, struct buf *out)
 {
-    (void)buf_addf(out, "%-8s %-8s %s: %s", acl_stage_name(r->stage), verdict_name(r->verdict),
-                   r->rule, r->why);
-    if (r->at.line > 0)
-        (void)buf_addf(out, " (%s:%u)", r->at.file == NULL ? "" : r->at.file, r->at.line);
-    (void)buf_add_byte(out, '\n');
+    for (size_t i = 0; i < x->n; i++) {
+        const struct acl_reason *r = &x->steps[i];
+        (void)buf_addf(out, "%-14s %-8s %s: %s", acl_step_name(r->step),
+                       acl_verdict_name(r->verdict), r->rule, r->why);
+        if (r->at.line > 0)
+            (void)buf_addf(out, " (%s:%u)", r->at.file == NULL ? "" : r->at.file, r->at.line);
+        if (r->entry[0] != '\0')
+            (void)buf_addf(out, "\n%24sentry: %s", "", r->entry);
+        if (r->change[0] != '\0')
+            (void)buf_addf(out, "\n%24sturn:  %s", "", r->change);
+        (void)buf_add_byte(out, '\n');
+    }
+    return !out->failed;
 }
 
 bool acl_explain_text(const struct acl_explanation *x, struct buf *out)
 {
     const struct acl_reason *r = acl_explain_last(x);
-    for (size_t i = 0; i < x->n; i++)
-        add_step(&x->steps[i], out);
     (void)buf_addf(out, "\nverdict: %s\nrule:    %s\n", acl_outcome_name(x->outcome), r->rule);
     if (r->at.line > 0)
         (void)buf_addf(out, "at:      %s:%u\n", r->at.file == NULL ? "" : r->at.file, r->at.line);
@@ -85,7 +193,7 @@ bool acl_explain_text(const struct acl_explanation *x, struct buf *out)
         (void)acl_reason_reply(r, out);
         (void)buf_add_byte(out, '\n');
     }
-    if (r->change[0] != '\0')
+    if (r->change[0] != '\0' && x->outcome != ACL_ALLOWED)
         (void)buf_addf(out, "change:  %s\n", r->change);
     return !out->failed;
 }

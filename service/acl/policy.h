@@ -44,6 +44,11 @@ struct acl_policy {
 /* The domain entry that holds the name: exact, else the longest wildcard; NULL = not listed. */
 const struct policy_domain *policy_domain_find(const struct acl_policy *p, struct span name);
 
+/* decide.c: the reason of a step that let the client pass, where a later one of its stage settles
+ * it. */
+void decide_passed(const struct acl_policy *p, enum acl_step step, const struct acl_facts *facts,
+                   struct acl_reason *reason);
+
 /* Whether this listener takes mail without a login. */
 bool policy_anonymous(const struct acl_policy *p, size_t listener);
 

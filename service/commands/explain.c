@@ -1,4 +1,5 @@
 #include "commands/commands.h"
+#include "commands/explain_case.h"
 #include "commands/explain_facts.h"
 #include "commands/explain_print.h"
 
@@ -8,7 +9,7 @@
 enum { EXPLAIN_NAMES_MAX = 64 * 1024 };
 
 struct explain_options {
-    const char *config, *client, *host, *user, *listener, *from, *to;
+    const char *config, *client, *host, *user, *listener, *from, *to, *batch, *test;
     bool tls, json, pickup, resolve;
 };
 
@@ -103,6 +104,23 @@ static int explain_message(const struct command_line *line, const struct explain
     return code;
 }
 
+static int explain_file(const struct explain_options *o)
+{
+    struct policy *p = NULL;
+    int code = command_load_policy(o->config, false, &p);
+    if (code == EXIT_DONE)
+        code = o->batch != NULL ? explain_batch(p, o->batch, o->json)
+                                : explain_test(p, o->test, o->json);
+    policy_unref(&p);
+    return code;
+}
+
+static bool has_facts(const struct explain_options *o)
+{
+    return o->client != NULL || o->host != NULL || o->user != NULL || o->tls ||
+           o->listener != NULL || o->pickup || o->from != NULL || o->to != NULL || o->resolve;
+}
+
 int command_explain(int argc, char **argv)
 {
     struct explain_options o = {0};
@@ -128,26 +146,41 @@ int command_explain(int argc, char **argv)
          .help = "the sender; empty or <>: the null sender",
          .text = &o.from},
         {.name = "to", .value = "B", .help = "the recipient", .text = &o.to},
+        {.name = "batch",
+         .value = "FILE",
+         .help =
+             "a case a line (client=IP from=A to=B ...), answered a line each; -: standard input",
+         .text = &o.batch},
+        {.name = "test",
+         .value = "FILE",
+         .help = "cases with the answer that is expected (... -> refused rule=R)",
+         .text = &o.test},
         OPTION_JSON(&o.json),
     };
     struct command_line line = {
         .usage = "postern explain [-c FILE] --client IP [--host NAME] [--user U] [--tls]\n"
                  "                [--listener ADDR] --from A --to B [--json]\n"
+                 "postern explain [-c FILE] --batch FILE | --test FILE [--json]\n"
                  "postern explain [-c FILE] ID [--json]",
         .about =
             "Says what would become of a message, by which rule, and what would change it; with "
             "the\nID of a refusal, why that one was refused. It judges the configuration only: "
             "no\ncertificate, account or DNS is looked at (but for --resolve).\n"
-            "Exit code 0: allowed, 1: refused, 2: cannot tell.",
+            "Exit code 0: allowed, 1: refused, 2: cannot tell. With --batch the worst of them "
+            "all; with\n--test 0: all as expected, 1: not.",
         OPTIONS(options),
         .operands_max = 1};
     int code;
     if (!options_parse(&line, argc, argv, &code))
         return code;
+    bool file = o.batch != NULL || o.test != NULL;
+    if (file && (has_facts(&o) || line.operand_count > 0 || (o.batch != NULL && o.test != NULL)))
+        return options_usage_error(&line, "--batch and --test stand alone");
+    if (file)
+        return explain_file(&o);
     if (line.operand_count == 0)
         return explain_message(&line, &o);
-    if (o.client != NULL || o.host != NULL || o.user != NULL || o.tls || o.listener != NULL ||
-        o.pickup || o.from != NULL || o.to != NULL || o.resolve)
+    if (has_facts(&o))
         return options_usage_error(&line, "an ID stands alone");
     return explain_stored(o.config, line.operands[0], o.json);
 }

@@ -59,7 +59,10 @@ static void refuse(struct explain_answer *out, enum acl_stage stage, unsigned co
     while (w->n > 0 && w->steps[w->n - 1].stage >= stage)
         w->n--;
     struct acl_reason *r = &w->steps[w->n++];
-    *r = (struct acl_reason){.verdict = ACL_DENY, .stage = stage, .code = code};
+    *r = (struct acl_reason){.verdict = ACL_DENY,
+                             .stage = stage,
+                             .step = stage == ACL_MAIL ? ACL_STEP_SENDER : ACL_STEP_RELAY,
+                             .code = code};
     (void)snprintf(r->rule, sizeof r->rule, "smtp.address");
     (void)snprintf(r->enhanced, sizeof r->enhanced, "%s", enhanced);
     (void)snprintf(r->text, sizeof r->text, "%s", text);

@@ -55,6 +55,34 @@ static void step_words(const struct policy *p, const struct route_step *s, struc
         buf_addf(out, ", authenticated as %s", p->credentials[s->credentials].user);
 }
 
+/* What would send it another way: the next more special rule, or this one. */
+static void route_change(const struct route *route, struct buf *out)
+{
+    bool own = route->rule[0] == 'd' && route->rule[1] == 'o'; /* domains[n]... */
+    if (route->steps[0].kind == ROUTE_DROP)
+        buf_add_str(out, own ? "set the domain's type: remote" : "name the domain in domains");
+    else
+        buf_add_str(out, own ? "set the domain's smart_host"
+                             : "name the domain in domains, with a smart_host of its own");
+    if (own && route->line > 0)
+        buf_addf(out, " (%s:%u)", route->file, route->line);
+}
+
+static void route_step(const struct policy *p, const struct route *route, struct buf *out)
+{
+    buf_addf(out, "%-14s %-8s %s: ", "routing", "allowed", route->rule);
+    for (size_t i = 0; i < route->n; i++) {
+        if (i > 0)
+            buf_add_str(out, ", or then ");
+        step_words(p, &route->steps[i], out);
+    }
+    if (route->line > 0)
+        buf_addf(out, " (%s:%u)", route->file, route->line);
+    buf_addf(out, "\n%24sturn:  ", "");
+    route_change(route, out);
+    buf_add_str(out, "\n");
+}
+
 static void route_text(const struct policy *p, const struct route *route, struct buf *out)
 {
     for (size_t i = 0; i < route->n; i++) {
@@ -72,7 +100,10 @@ bool explain_print_text(const struct policy *p, const struct explain_answer *ans
 {
     struct buf out;
     buf_init(&out, TEXT_MAX);
-    bool ok = acl_explain_text(&answer->walk, &out);
+    bool ok = acl_explain_steps(&answer->walk, &out);
+    if (answer->has_route)
+        route_step(p, &answer->route, &out);
+    ok = ok && acl_explain_text(&answer->walk, &out);
     if (answer->has_route)
         route_text(p, &answer->route, &out);
     ok = ok && !out.failed && fputs(buf_cstr(&out), stdout) >= 0;
@@ -127,26 +158,66 @@ static json_t *need_json(unsigned need)
     return list;
 }
 
-bool explain_print_json(const struct policy *p, const struct explain_answer *answer)
+static json_t *step_json(const char *step, const char *verdict, const struct acl_reason *r)
+{
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:i, s:o, s:o, s:o}", "step", step, "stage",
+                     acl_stage_name(r->stage), "verdict", verdict, "rule", text(r->rule), "file",
+                     text(r->at.file), "line", line_json(r->at.line), "column", (int)r->at.column,
+                     "entry", text(r->entry), "why", text(r->why), "change", text(r->change));
+}
+
+static json_t *steps_json(const struct policy *p, const struct explain_answer *answer)
+{
+    json_t *steps = json_array();
+    for (size_t i = 0; i < answer->walk.n; i++) {
+        const struct acl_reason *r = &answer->walk.steps[i];
+        json_array_append_new(steps,
+                              step_json(acl_step_name(r->step), acl_verdict_name(r->verdict), r));
+    }
+    if (answer->has_route) {
+        struct acl_reason r = {.stage = ACL_RCPT,
+                               .at = {answer->route.file, answer->route.line, 0}};
+        struct buf words;
+        (void)snprintf(r.rule, sizeof r.rule, "%s", answer->route.rule);
+        buf_init(&words, TEXT_MAX);
+        step_words(p, &answer->route.steps[0], &words);
+        (void)snprintf(r.why, sizeof r.why, "%s", buf_cstr(&words));
+        buf_reset(&words);
+        route_change(&answer->route, &words);
+        (void)snprintf(r.change, sizeof r.change, "%s", buf_cstr(&words));
+        buf_deinit(&words);
+        json_array_append_new(steps, step_json("routing", "allowed", &r));
+    }
+    return steps;
+}
+
+json_t *explain_json(const struct policy *p, const struct explain_answer *answer)
 {
     const struct acl_reason *r = acl_explain_last(&answer->walk);
+    bool allowed = answer->walk.outcome == ACL_ALLOWED;
     struct buf reply;
     buf_init(&reply, TEXT_MAX);
     acl_reason_reply(r, &reply);
     json_t *all =
-        json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o}", "verdict",
+        json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o, s:o}", "verdict",
                   acl_outcome_name(answer->walk.outcome), "stage", acl_stage_name(r->stage), "rule",
                   text(r->rule), "line", line_json(r->at.line), "entry", text(r->entry), "reply",
-                  text(buf_cstr(&reply)), "change", text(r->change), "file", text(r->at.file),
-                  "column", (int)r->at.column, "why", text(r->why), "need",
-                  need_json(r->verdict == ACL_NEED ? r->need : 0));
+                  text(buf_cstr(&reply)), "change", text(allowed ? "" : r->change), "file",
+                  text(r->at.file), "column", (int)r->at.column, "why", text(r->why), "need",
+                  need_json(r->verdict == ACL_NEED ? r->need : 0), "steps", steps_json(p, answer));
     if (all != NULL && answer->has_route)
         json_object_set_new(all, "route", route_json(p, &answer->route));
+    buf_deinit(&reply);
+    return all;
+}
+
+bool explain_print_json(const struct policy *p, const struct explain_answer *answer)
+{
+    json_t *all = explain_json(p, answer);
     char *out = all != NULL ? json_dumps(all, JSON_INDENT(2)) : NULL;
     bool ok = out != NULL && puts(out) >= 0;
     free(out);
     json_decref(all);
-    buf_deinit(&reply);
     return ok;
 }
 

@@ -5,9 +5,14 @@
 
 #include "commands/explain_facts.h"
 
+#include <jansson.h>
+
+/* {"verdict", "stage", "rule", "line", "entry", "reply", "change"} first, further fields behind.
+ * NULL without memory. */
+json_t *explain_json(const struct policy *p, const struct explain_answer *answer);
+
 /* To stdout; false without memory. */
 bool explain_print_text(const struct policy *p, const struct explain_answer *answer);
-/* {"verdict", "stage", "rule", "line", "entry", "reply", "change"} first, further fields behind. */
 bool explain_print_json(const struct policy *p, const struct explain_answer *answer);
 /* A warning on stderr where no such session could come about. */
 void explain_print_doubt(const struct policy *p, const struct explain_request *r);

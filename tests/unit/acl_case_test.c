@@ -476,12 +476,19 @@ static void run_case(const struct spec *spec, const struct acl_policy *policy, s
     check_fields(r, line);
     assert_true(r->rule[0] != '\0' && r->why[0] != '\0');
     assert_memory_equal(r, acl_explain_last(&twice), sizeof *r);
-    assert_true((x.outcome == ACL_ALLOWED) == (r->change[0] == '\0'));
+    for (size_t i = 0; i < x.n;
+         i++) { /* every step has a rule, and a change unless it is Pickup's */
+        const struct acl_reason *step = &x.steps[i];
+        assert_true(step->rule[0] != '\0' && step->why[0] != '\0');
+        assert_true(step->change[0] != '\0' || q.facts.origin == ACL_FROM_PICKUP);
+        assert_true(i == 0 || x.steps[i - 1].step < step->step);
+        assert_true((step->verdict == ACL_ALLOW) == (i + 1 < x.n || x.outcome == ACL_ALLOWED));
+    }
     assert_true((r->verdict == ACL_DENY || r->verdict == ACL_DEFER) == (r->code >= 400));
     if (r->verdict == ACL_DEFER)
         assert_true(r->code < 500);
     buf_init(&text, 65536);
-    assert_true(acl_explain_text(&x, &text));
+    assert_true(acl_explain_steps(&x, &text) && acl_explain_text(&x, &text));
     assert_non_null(strstr(buf_cstr(&text), acl_outcome_name(x.outcome)));
     buf_deinit(&text);
     if (x.outcome == ACL_REFUSED)

@@ -190,7 +190,8 @@ static void facts_of(size_t i, struct acl_facts *f, struct span *name)
 }
 
 static enum acl_outcome full_outcomes[COUNT(questions)];
-static enum acl_verdict full_verdicts[COUNT(questions)][ACL_STAGES];
+enum { STAGES = 3 };
+static enum acl_verdict full_verdicts[COUNT(questions)][STAGES];
 
 /* Every question, by stage and as a whole; the text of the explanation too. */
 static void ask_all(const struct acl_policy *policy, bool full)
@@ -202,7 +203,7 @@ static void ask_all(const struct acl_policy *policy, bool full)
         struct acl_explanation x;
         struct buf text;
         facts_of(i, &f, &name);
-        for (int stage = 0; stage < ACL_STAGES; stage++) {
+        for (int stage = 0; stage < STAGES; stage++) {
             enum acl_verdict v = acl_decide(policy, (enum acl_stage)stage, &f, &r);
             if (full)
                 full_verdicts[i][stage] = v;
