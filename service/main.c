@@ -21,6 +21,7 @@ static const struct command commands[] = {
     {"queue", command_queue, "list, show, hold, release, retry or remove queued messages"},
     {"sessions", command_sessions, "list or close the clients' sessions"},
     {"reload", command_reload, "let the running service take the changed configuration over"},
+    {"import", command_import, "make a configuration out of the settings of IIS's SMTP service"},
     {"send", command_send, "send a test message"},
     {"version", command_version, "print the version"},
     {"config-reference", command_config_reference, NULL},

@@ -19,6 +19,7 @@ int command_sessions(int argc, char **argv);
 int command_reload(int argc, char **argv);
 int command_version(int argc, char **argv);
 int command_send(int argc, char **argv);
+int command_import(int argc, char **argv);
 int command_config_reference(int argc, char **argv); /* hidden: makes docs/configuration.md */
 
 /* Loads the policy for a command: path NULL = the system's file. Messages go to stderr (errors, and
