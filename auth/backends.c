@@ -183,6 +183,11 @@ enum backend_result backends_verify(struct backend_entry *x, const char *account
     enum backend_result result =
         x->backend->ops->verify(x->backend, account, password, groups, reason);
     tell(x, result, reason);
+    if (result == BACKEND_OK && x->kind != AUTH_BACKEND_USERDB &&
+        span_is_nocase(span_str(account), "guest")) {
+        (void)snprintf(reason, BACKEND_REASON_MAX, "a guest's account");
+        return BACKEND_GUEST;
+    }
     return result;
 }
 
