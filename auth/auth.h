@@ -170,13 +170,17 @@ struct auth_binding {
     const char *type; /* "tls-exporter" (RFC 9266) on TLS 1.3, "tls-unique" (RFC 5929) below */
     struct span bytes;
 };
-enum { AUTH_BINDINGS_MAX = 3, AUTH_BINDING_BYTES_MAX = 64 };
+enum { AUTH_BINDINGS_MAX = 3, AUTH_BINDING_BYTES_MAX = 64, AUTH_END_POINTS_MAX = 2 };
 
 struct auth_peer {
     struct netaddr client;
     struct auth_channel channel;
     struct auth_binding bindings[AUTH_BINDINGS_MAX]; /* copied; count 0 without channel_binding */
     size_t binding_count;
+    /* "tls-server-end-point" (RFC 5929), which Windows clients bind to; copied. For the integrated
+     * mechanisms alone: SCRAM has the stronger ones above. */
+    struct span end_points[AUTH_END_POINTS_MAX];
+    size_t end_point_count;
 };
 
 enum auth_outcome {

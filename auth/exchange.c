@@ -26,13 +26,8 @@ bool exchange_is_integrated(const struct auth_exchange *x)
     return (x->mechanism & AUTH_MECHANISMS_INTEGRATED) != 0;
 }
 
-bool auth_exchange_new(struct auth *a, const struct auth_peer *peer, struct span mechanism,
-                       struct auth_exchange **out, struct err *e)
+static void copy_bindings(struct auth_exchange *x, const struct auth_peer *peer)
 {
-    struct auth_exchange *x = calloc(1, sizeof *x);
-    if (x == NULL)
-        return err_set(e, ERR_TEMP, "authentication: no memory");
-    x->peer = *peer;
     x->peer.binding_count = 0;
     for (size_t i = 0; i < peer->binding_count && i < AUTH_BINDINGS_MAX; i++) {
         const struct auth_binding *b = &peer->bindings[i];
@@ -47,6 +42,25 @@ bool auth_exchange_new(struct auth *a, const struct auth_peer *peer, struct span
     }
     if (x->peer.binding_count == 0)
         x->peer.channel.channel_binding = false;
+    x->peer.end_point_count = 0;
+    for (size_t i = 0; i < peer->end_point_count && i < AUTH_END_POINTS_MAX; i++) {
+        struct span p = peer->end_points[i];
+        uint8_t *copy = x->end_point_bytes[x->peer.end_point_count];
+        if (p.n == 0 || p.n > AUTH_BINDING_BYTES_MAX)
+            continue;
+        memcpy(copy, p.p, p.n);
+        x->peer.end_points[x->peer.end_point_count++] = span_of(copy, p.n);
+    }
+}
+
+bool auth_exchange_new(struct auth *a, const struct auth_peer *peer, struct span mechanism,
+                       struct auth_exchange **out, struct err *e)
+{
+    struct auth_exchange *x = calloc(1, sizeof *x);
+    if (x == NULL)
+        return err_set(e, ERR_TEMP, "authentication: no memory");
+    x->peer = *peer;
+    copy_bindings(x, peer);
     x->mechanism = auth_mechanism_parse(mechanism);
     x->verdict = AUTH_CONTINUE;
     buf_init(&x->channel, EXCHANGE_MESSAGE_MAX);

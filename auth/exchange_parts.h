@@ -51,6 +51,7 @@ struct auth_exchange {
     struct auth_peer peer;
     char binding_types[AUTH_BINDINGS_MAX][EXCHANGE_BINDING_TYPE_MAX];
     uint8_t binding_bytes[AUTH_BINDINGS_MAX][AUTH_BINDING_BYTES_MAX];
+    uint8_t end_point_bytes[AUTH_END_POINTS_MAX][AUTH_BINDING_BYTES_MAX];
     unsigned mechanism; /* one bit; 0 = one that we do not know */
     sasl_conn_t *conn;
     sasl_callback_t callbacks[EXCHANGE_CALLBACKS];

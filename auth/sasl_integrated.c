@@ -63,20 +63,31 @@ static bool is_ntlm(enum integrated_package package)
     return package == INTEGRATED_NTLM || package == INTEGRATED_SPNEGO_NTLM;
 }
 
+enum { BINDING_MAX = EXCHANGE_BINDING_TYPE_MAX + 1 + AUTH_BINDING_BYTES_MAX };
+
 /* RFC 5056 section 3.1: the binding's name stands before it. */
+static struct span named_binding(char out[BINDING_MAX], const char *type, struct span bytes)
+{
+    size_t n = strlen(type);
+    memcpy(out, type, n);
+    out[n++] = ':';
+    memcpy(out + n, bytes.p, bytes.n);
+    return span_of(out, n + bytes.n);
+}
+
+/* The end-points first: most clients that bind at all bind to that. */
 static bool begin(struct auth_exchange *x, enum integrated_package package)
 {
-    char bytes[AUTH_BINDINGS_MAX][EXCHANGE_BINDING_TYPE_MAX + 1 + AUTH_BINDING_BYTES_MAX];
-    struct span bindings[AUTH_BINDINGS_MAX];
+    enum { ALL = AUTH_END_POINTS_MAX + AUTH_BINDINGS_MAX };
+    char bytes[ALL][BINDING_MAX];
+    struct span bindings[ALL];
     size_t count = 0;
-    for (; count < x->peer.binding_count; count++) {
-        const struct auth_binding *b = &x->peer.bindings[count];
-        size_t n = strlen(b->type);
-        memcpy(bytes[count], b->type, n);
-        bytes[count][n++] = ':';
-        memcpy(bytes[count] + n, b->bytes.p, b->bytes.n);
-        bindings[count] = span_of(bytes[count], n + b->bytes.n);
-    }
+    for (size_t i = 0; i < x->peer.end_point_count; i++, count++)
+        bindings[count] =
+            named_binding(bytes[count], "tls-server-end-point", x->peer.end_points[i]);
+    for (size_t i = 0; i < x->peer.binding_count; i++, count++)
+        bindings[count] =
+            named_binding(bytes[count], x->peer.bindings[i].type, x->peer.bindings[i].bytes);
     x->integrated.package = package;
     x->integrated.context = integrated_begin(x->s->integrated, package, bindings, count);
     return x->integrated.context != NULL;

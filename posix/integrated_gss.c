@@ -129,26 +129,22 @@ static void accept_with(struct gss_login *l, bool replay_cache, struct span in,
         (void)gss_delete_sec_context(&ignored, &l->context, GSS_C_NO_BUFFER);
 }
 
-/* Which binding the client took stands inside of what it has encrypted. Where there are several,
- * look which one it is without remembering the token, then accept with that one for good: so each
- * token meets the replay cache exactly once. */
+static bool bad_binding(const struct accepted *a)
+{
+    return GSS_ROUTINE_ERROR(a->major) == GSS_S_BAD_BINDINGS;
+}
+
+/* Which binding the client took stands inside of what it has encrypted. The replay cache has seen
+ * the token before the binding is looked at, and a replay never comes as far as that: so with the
+ * further bindings the token is tried past the cache. */
 static void accept_token(struct gss_login *l, struct span in, struct accepted *a)
 {
-    const struct span *binding = l->binding_count > 0 ? &l->bindings[0] : NULL;
-    OM_uint32 ignored;
-    if (l->binding_count > 1 && l->context == GSS_C_NO_CONTEXT) {
-        for (size_t i = 0; i < l->binding_count; i++) {
-            binding = &l->bindings[i];
-            accept_with(l, false, in, binding, a);
-            bool another = a->major == GSS_S_BAD_BINDINGS;
-            accepted_release(a);
-            if (l->context != GSS_C_NO_CONTEXT)
-                (void)gss_delete_sec_context(&ignored, &l->context, GSS_C_NO_BUFFER);
-            if (!another)
-                break;
-        }
+    bool first = l->context == GSS_C_NO_CONTEXT;
+    accept_with(l, true, in, l->binding_count > 0 ? &l->bindings[0] : NULL, a);
+    for (size_t i = 1; first && i < l->binding_count && bad_binding(a); i++) {
+        accepted_release(a);
+        accept_with(l, false, in, &l->bindings[i], a);
     }
-    accept_with(l, true, in, binding, a);
 }
 
 static enum integrated_result refusal_of(const struct accepted *a,

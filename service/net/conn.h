@@ -86,6 +86,7 @@ void conn_tls_client(struct conn *c, struct tls_context *context, enum tls_verif
 bool conn_is_tls(const struct conn *c); /* the handshake is done */
 bool conn_tls_info(const struct conn *c, struct tls_info *out);
 bool conn_tls_binding(const struct conn *c, struct tls_binding *out);
+void conn_tls_end_points(const struct conn *c, struct tls_end_points *out); /* server side */
 
 /* Ends. close: sends what is pending (for at most 30 s), close_notify, FIN, closes.
  * linger: the same, then reads and drops for a bounded time and number of bytes before it closes,

@@ -143,3 +143,10 @@ bool conn_tls_binding(const struct conn *c, struct tls_binding *out)
     tls_session_binding(c->tls, out);
     return out->type != NULL;
 }
+
+void conn_tls_end_points(const struct conn *c, struct tls_end_points *out)
+{
+    *out = (struct tls_end_points){0};
+    if (c->tls_done)
+        tls_session_end_points(c->tls, out);
+}

@@ -79,6 +79,16 @@ struct tls_binding {
     size_t n;
 };
 
+/* "tls-server-end-point" (RFC 5929 section 4): the hash of the certificate that the server showed.
+ * A resumed session shows none; where it may have been one of several, all of them are here: each
+ * is ours, so nobody between us and the client has its key. */
+enum { TLS_END_POINTS_MAX = 2, TLS_END_POINT_MAX = 64 };
+struct tls_end_points {
+    uint8_t data[TLS_END_POINTS_MAX][TLS_END_POINT_MAX];
+    size_t n[TLS_END_POINTS_MAX];
+    size_t count;
+};
+
 /* What a finished handshake gave. Texts live as long as the connection. */
 struct tls_info {
     const char *version; /* "TLSv1.3" */
@@ -118,5 +128,7 @@ bool tls_session_write(struct tls_session *s, struct span clear);
 void tls_session_close_notify(struct tls_session *s);
 void tls_session_info(const struct tls_session *s, struct tls_info *out);
 void tls_session_binding(const struct tls_session *s, struct tls_binding *out);
+/* Server side; none on the client's. */
+void tls_session_end_points(const struct tls_session *s, struct tls_end_points *out);
 
 #endif

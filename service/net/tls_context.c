@@ -138,6 +138,20 @@ static int on_client_hello(SSL *ssl, int *alert, void *unused)
     return SSL_CLIENT_HELLO_SUCCESS;
 }
 
+bool tls_context_knows(const struct tls_context *c, const char *server_name)
+{
+    bool known = false;
+    for (size_t i = 0; server_name != NULL && !known && i < c->identities_n; i++)
+        known = tls_identity_matches(&c->identities[i], server_name);
+    return known;
+}
+
+bool tls_identity_serves(const struct tls_context *c, size_t i, const char *server_name, bool known)
+{
+    const struct tls_identity *id = &c->identities[i];
+    return known ? tls_identity_matches(id, server_name) : i == 0 || id->twin;
+}
+
 /* Chooses by SNI. All that hold the name are served, one for each kind of key, the first of a kind
  * before the others: so an RSA certificate beside an ECDSA one serves the clients that know RSA
  * only. Without a name, or with one that is unknown, the main one and its twins are. */
@@ -146,16 +160,14 @@ static int on_certificate(SSL *ssl, void *unused)
     (void)unused;
     const struct tls_session *s = SSL_get_app_data(ssl);
     const struct tls_context *c = s->context;
-    bool known = false;
     if (c->identities_n == 1)
         return 1;
-    for (size_t i = 0; s->server_name != NULL && !known && i < c->identities_n; i++)
-        known = tls_identity_matches(&c->identities[i], s->server_name);
+    bool known = tls_context_knows(c, s->server_name);
     SSL_certs_clear(ssl);
     for (size_t i = c->identities_n; i-- > 0;) { /* a later call replaces one of the same kind */
         const struct tls_identity *id = &c->identities[i];
-        bool serves = known ? tls_identity_matches(id, s->server_name) : i == 0 || id->twin;
-        if (serves && SSL_use_cert_and_key(ssl, id->certificate, id->key, id->chain, 1) != 1)
+        if (tls_identity_serves(c, i, s->server_name, known) &&
+            SSL_use_cert_and_key(ssl, id->certificate, id->key, id->chain, 1) != 1)
             return 0;
     }
     return 1;

@@ -54,6 +54,11 @@ void tls_identity_drop(struct tls_identity *i);
 bool tls_identity_matches(const struct tls_identity *i, const char *host);
 bool tls_identity_shares_name(const struct tls_identity *a, const struct tls_identity *b);
 
+/* Which identities a client that asks for this name (NULL: none) is served, tls_context.c. */
+bool tls_context_knows(const struct tls_context *c, const char *server_name);
+bool tls_identity_serves(const struct tls_context *c, size_t i, const char *server_name,
+                         bool known);
+
 /* The newest entry of OpenSSL's error queue as text; empties the queue. */
 const char *tls_error_text(char *out, size_t size);
 

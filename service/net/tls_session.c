@@ -195,3 +195,45 @@ void tls_session_binding(const struct tls_session *s, struct tls_binding *out)
     else
         out->n = 0;
 }
+
+/* RFC 5929 section 4.1: hashed as the certificate's own signature, SHA-256 in place of MD5 and
+ * SHA-1; a signature without one hash (Ed25519) has no such binding. */
+static void add_end_point(X509 *certificate, struct tls_end_points *out)
+{
+    int digest = NID_undef;
+    unsigned n = 0;
+    if (out->count == TLS_END_POINTS_MAX ||
+        X509_get_signature_info(certificate, &digest, NULL, NULL, NULL) != 1)
+        return;
+    if (digest == NID_md5 || digest == NID_sha1 || digest == NID_md5_sha1)
+        digest = NID_sha256;
+    const EVP_MD *md = digest == NID_undef ? NULL : EVP_get_digestbynid(digest);
+    if (md == NULL || EVP_MD_get_size(md) > TLS_END_POINT_MAX ||
+        X509_digest(certificate, md, out->data[out->count], &n) != 1)
+        return;
+    out->n[out->count++] = n;
+}
+
+void tls_session_end_points(const struct tls_session *s, struct tls_end_points *out)
+{
+    *out = (struct tls_end_points){0};
+    if (!s->server || !SSL_is_init_finished(s->ssl))
+        return;
+    if (SSL_session_reused(s->ssl) != 1) {
+        X509 *shown = SSL_get_certificate(s->ssl);
+        if (shown != NULL)
+            add_end_point(shown, out);
+    } else {
+        const struct tls_context *c = s->context;
+        bool known = tls_context_knows(c, s->server_name);
+        int last_kind = EVP_PKEY_NONE;
+        for (size_t i = 0; i < c->identities_n; i++) {
+            int kind = EVP_PKEY_get_base_id(c->identities[i].key);
+            if (!tls_identity_serves(c, i, s->server_name, known) || kind == last_kind)
+                continue;
+            add_end_point(c->identities[i].certificate, out);
+            last_kind = kind;
+        }
+    }
+    ERR_clear_error();
+}

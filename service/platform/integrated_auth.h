@@ -21,7 +21,7 @@ enum {
     /* Of one token: MaxTokenSize of Windows, the largest that a client can have. */
     INTEGRATED_TOKEN_MAX = 65536,
     INTEGRATED_STEP_MAX_MS = 10000,
-    INTEGRATED_BINDINGS_MAX = 3,
+    INTEGRATED_BINDINGS_MAX = 5,
     INTEGRATED_BINDING_MAX = 128,
 };
 

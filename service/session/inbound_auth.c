@@ -181,6 +181,7 @@ void inbound_auth_begin(struct inbound *s, const struct smtp_server_event *event
 {
     struct err e = {0};
     struct tls_binding binding = {0};
+    struct tls_end_points ends = {0};
     struct auth_peer peer = {
         .client = s->peer.ip,
         .channel = {.tls = conn_is_tls(s->conn),
@@ -191,6 +192,11 @@ void inbound_auth_begin(struct inbound *s, const struct smtp_server_event *event
             (struct auth_binding){.type = binding.type, .bytes = span_of(binding.data, binding.n)};
         peer.binding_count = 1;
     }
+    conn_tls_end_points(s->conn, &ends);
+    for (; peer.end_point_count < ends.count && peer.end_point_count < AUTH_END_POINTS_MAX;
+         peer.end_point_count++)
+        peer.end_points[peer.end_point_count] =
+            span_of(ends.data[peer.end_point_count], ends.n[peer.end_point_count]);
     s->auth_token = event->token;
     auth_exchange_free(&s->exchange);
     bool ok = s->desk->env->auth != NULL &&

@@ -72,6 +72,7 @@ static void on_tls(struct conn *c, void *arg, const struct conn_tls_result *resu
         (void)snprintf(seen->server_name, sizeof seen->server_name, "%s", result->info.server_name);
         seen->resumed = result->info.resumed;
         (void)conn_tls_binding(c, &seen->binding);
+        conn_tls_end_points(c, &seen->ends);
     } else {
         seen->failure = *result->failure;
     }

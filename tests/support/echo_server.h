@@ -23,6 +23,7 @@ struct echo_seen { /* of the last handshake, and what all sessions added up to *
     char version[16], server_name[256];
     bool resumed;
     struct tls_binding binding;
+    struct tls_end_points ends;
     unsigned handshakes;
 };
 

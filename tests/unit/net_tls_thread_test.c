@@ -19,12 +19,12 @@ static struct tls_files files;
 
 struct peer { /* an OpenSSL client of its own making */
     int minimum, maximum;
-    const char *ciphers, *name;
+    const char *ciphers, *name, *signatures;
     bool verify;
     SSL_SESSION *session; /* offered, and replaced by what the server gave */
     bool ok, resumed;
     char version[16], subject[64];
-    uint8_t finished[64];
+    uint8_t finished[64], end_point[64];
     size_t finished_n;
 };
 
@@ -47,6 +47,9 @@ static void look_at(struct peer *p, SSL *ssl)
                                     sizeof p->subject);
     (void)snprintf(p->version, sizeof p->version, "%s", SSL_get_version(ssl));
     p->resumed = SSL_session_reused(ssl) == 1;
+    unsigned n = 0; /* RFC 5929 section 4.1; the signatures of our files are made with SHA-256 */
+    assert_int_equal(X509_digest(certificate, EVP_sha256(), p->end_point, &n), 1);
+    assert_int_equal(n, 32);
     p->finished_n = p->resumed ? SSL_get_peer_finished(ssl, p->finished, sizeof p->finished)
                                : SSL_get_finished(ssl, p->finished, sizeof p->finished);
 }
@@ -62,6 +65,8 @@ static void meet(struct peer *p, const struct echo_server *server)
     assert_int_equal(SSL_CTX_set_max_proto_version(ctx, p->maximum), 1);
     if (p->ciphers != NULL)
         assert_int_equal(SSL_CTX_set_cipher_list(ctx, p->ciphers), 1);
+    if (p->signatures != NULL)
+        assert_int_equal(SSL_CTX_set1_sigalgs_list(ctx, p->signatures), 1);
     if (p->verify)
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL); /* and no roots: nothing can be good */
     SSL *ssl = SSL_new(ctx);
@@ -220,6 +225,49 @@ static void a_second_kind_of_key_serves_those_who_know_no_other(void **state)
     tls_unref(&context);
 }
 
+static bool has_end_point(const struct tls_end_points *ends, const struct peer *p)
+{
+    for (size_t i = 0; i < ends->count; i++)
+        if (ends->n[i] == 32 && memcmp(ends->data[i], p->end_point, 32) == 0)
+            return true;
+    return false;
+}
+
+/* A resumed session shows no certificate: it may have been either of the name's. */
+static void the_end_point_is_the_certificate_that_was_shown(void **state)
+{
+    (void)state;
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    struct err e;
+    const struct tls_pair more[] = {{files.other_certificate, files.other_key},
+                                    {files.twin_certificate, files.other_key}};
+    struct tls_server_options o = {
+        .main = {files.main_certificate, files.main_key}, .more = more, .more_n = 2};
+    struct tls_context *context = tls_server_context(&o, &e);
+    assert_non_null(context);
+    for (size_t v = 0; v < 4; v++) {
+        struct echo_server server;
+        echo_server_start(&server, ECHO_TLS, context, NULL);
+        struct peer p = {.minimum = versions[v / 2],
+                         .maximum = versions[v / 2],
+                         .name = "main.test",
+                         .signatures = v % 2 == 0 ? "ECDSA+SHA256" : "RSA-PSS+SHA256"};
+        for (unsigned round = 0; round < 2; round++) {
+            meet(&p, &server);
+            assert_true(p.ok);
+            struct echo_seen seen = seen_after(&server, round + 1);
+            assert_int_equal(seen.resumed, round == 1);
+            assert_int_equal(seen.ends.count, round == 0 ? 1 : 2);
+            assert_true(has_end_point(&seen.ends, &p));
+            p.end_point[0] ^= 1;
+            assert_false(has_end_point(&seen.ends, &p));
+        }
+        SSL_SESSION_free(p.session);
+        echo_server_stop(&server);
+    }
+    tls_unref(&context);
+}
+
 static void sessions_are_resumed_and_tls_unique_is_right_both_times(void **state)
 {
     (void)state;
@@ -236,6 +284,8 @@ static void sessions_are_resumed_and_tls_unique_is_right_both_times(void **state
             assert_int_equal(p.resumed, round == 1);
             assert_int_equal(seen.resumed, round == 1);
             assert_string_equal(seen.server_name, "other.test");
+            assert_int_equal(seen.ends.count, 1);
+            assert_true(has_end_point(&seen.ends, &p));
             if (versions[v] == TLS1_3_VERSION) {
                 assert_string_equal(seen.binding.type, "tls-exporter");
                 continue;
@@ -467,6 +517,7 @@ int main(void)
         cmocka_unit_test(the_old_printer_with_rsa_key_exchange_gets_in_at_1_0),
         cmocka_unit_test(the_name_that_is_asked_for_chooses_the_certificate),
         cmocka_unit_test(a_second_kind_of_key_serves_those_who_know_no_other),
+        cmocka_unit_test(the_end_point_is_the_certificate_that_was_shown),
         cmocka_unit_test(sessions_are_resumed_and_tls_unique_is_right_both_times),
         cmocka_unit_test(a_failed_handshake_names_the_offer_and_the_smallest_change),
         cmocka_unit_test(the_ciphers_of_the_configuration_are_the_ones_taken),
