@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 import iis
-from postern import BINARY, TROUBLE, Service
+from postern import BINARY, ROOT, TROUBLE, Service
 
 FAR = "v@far.example"
 EVERY_24 = ("255.255.255.0", "255.255.255.255")
@@ -565,3 +565,21 @@ def test_the_exporters_relay_list_that_lets_everybody(run):
         assert it.outcome("RelayIpList") == "needs you" and not it.allows("192.0.2.7")
     it = run(exported({"RelayIpList": {"GrantByDefault": False}}))
     assert it.outcome("RelayIpList") == "taken over" and not it.allows("192.0.2.7")
+
+
+def test_the_json_of_the_page_is_taken(run):
+    page = (ROOT / "docs/from-iis.md").read_text()
+    example = re.search(r"^```json\n(.*?)^```$", page, re.M | re.S).group(1)
+    it = run(example)
+    assert it.code == 0, it.error
+    assert it.allows("10.1.5.5", FAR, "--host", "") and it.outcome("RouteAction") == "needs you"
+
+
+def test_the_importer_knows_every_property_of_the_exporter(run):
+    script = (ROOT / "packaging/iis/export-iis-smtp.ps1").read_text()
+    names = re.findall(r"'(\w+)'", script.partition("$names = @(")[2].partition(")")[0])
+    assert len(names) > 50
+    it = run(exported({name: 1 for name in names}))
+    told = {l["property"]: l["text"] for l in it.report["properties"]}
+    assert set(names) <= set(told)
+    assert [name for name in names if "does not know" in told[name]] == []
