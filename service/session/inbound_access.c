@@ -201,6 +201,9 @@ void inbound_access_rcpt(struct inbound *s, uint32_t token, const struct smtp_pa
     facts.recipient = path_facts(path, span_str(domain));
     if (!decide(s, ACL_RCPT, token, &facts, path, params, &reason))
         return;
+    log_event(LOG_DEBUG, "smtp.rcpt.allowed", LOG_S("sid", s->id), LOG_S("rule", reason.rule),
+              LOG_U("line", reason.at.line), LOG_S("entry", reason.entry),
+              LOG_SPAN("rcpt", facts.recipient.text));
     if (reason.postmaster)
         (void)snprintf(address, sizeof address, "postmaster@%s",
                        acl_postmaster_domain(s->policy->acl));

@@ -25,7 +25,8 @@
  *
  * State x command, "+" allowed (table `allowed` in server_verbs.c). DATA and chunk octets and AUTH
  * responses are no commands. With require_tls and no TLS only those marked t are open, the rest is
- * 530 5.7.0.
+ * 530 5.7.0. MAIL in READY is an event even then, so that the access rules refuse it in their
+ * own words; an answer that would take it becomes the 530.
  *
  *               EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS AUTH
  *               t    t                        t    t              t    t

@@ -40,11 +40,22 @@ static const char *out_of_order(const struct smtp_server *s, enum smtp_verb verb
     return "Bad sequence of commands";
 }
 
+static bool lacks_tls(const struct smtp_server *s)
+{
+    return s->options->require_tls && !s->tls;
+}
+
+static struct smtp_reply tls_first(void)
+{
+    return smtp_reply_make(530, "5.7.0", "Must issue a STARTTLS command first");
+}
+
 static bool check_order(const struct smtp_server *s, enum smtp_verb verb,
                         struct smtp_reply *refusal)
 {
-    if (s->options->require_tls && !s->tls && (verb >= SMTP_VERB_COUNT || !before_tls[verb])) {
-        *refusal = smtp_reply_make(530, "5.7.0", "Must issue a STARTTLS command first");
+    bool asks_session = verb == SMTP_VERB_MAIL && s->state == SMTP_STATE_READY;
+    if (lacks_tls(s) && !asks_session && (verb >= SMTP_VERB_COUNT || !before_tls[verb])) {
+        *refusal = tls_first();
         return false;
     }
     switch (verb) {
@@ -199,6 +210,9 @@ static enum server_step enter_mail(struct smtp_server *s, struct span args,
 
 void server_answer_mail(struct smtp_server *s, const struct smtp_reply *reply)
 {
+    struct smtp_reply refusal = tls_first();
+    if (lacks_tls(s) && (reply == NULL || smtp_reply_is_ok(reply)))
+        reply = &refusal;
     if (reply != NULL && !smtp_reply_is_ok(reply)) {
         server_say_reply(s, reply);
         server_junk(s);
