@@ -102,7 +102,7 @@ static enum local_account_result in_one(const gid_t *list, int n, const struct a
                                         char text[LOCAL_ACCOUNT_TEXT_MAX])
 {
     char name[NAMES_BYTES_MAX];
-    (void)snprintf(text, LOCAL_ACCOUNT_TEXT_MAX, "in none of the groups that may");
+    bool any = false; /* an allow list names accounts, too, and those are no groups */
     for (size_t i = 0; i < q->group_count; i++) {
         gid_t wanted = 0;
         enum found found = FOUND_NONE;
@@ -112,14 +112,15 @@ static enum local_account_result in_one(const gid_t *list, int n, const struct a
             (void)snprintf(text, LOCAL_ACCOUNT_TEXT_MAX, "group %.80s cannot be looked up", name);
             return LOCAL_ACCOUNT_UNAVAILABLE;
         }
-        if (found == FOUND_NONE)
-            (void)snprintf(text, LOCAL_ACCOUNT_TEXT_MAX, "there is no group %.80s", name);
+        any = any || found == FOUND;
         for (int k = 0; found == FOUND && k < n; k++)
             if (list[k] == wanted) {
                 text[0] = '\0';
                 return LOCAL_ACCOUNT_OK;
             }
     }
+    (void)snprintf(text, LOCAL_ACCOUNT_TEXT_MAX, "%s",
+                   any ? "in none of the groups that may" : "none of the groups that may exists");
     return LOCAL_ACCOUNT_NOT_MEMBER;
 }
 
