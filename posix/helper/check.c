@@ -3,6 +3,7 @@
 
 #include "base/secret.h"
 #include "posix/helper/names.h"
+#include "posix/helper/shadow.h"
 
 #include <crypt.h>
 #include <security/pam_appl.h>
@@ -10,8 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { PROMPTS_MAX = 4, SHADOW_LINE_MAX = 4096 };
+enum { COUNTED_LEAST_US = 20000 }; /* what a quicker hash costs is lost in the rest of PAM's work */
 
 struct talk {
     const char *password;
@@ -112,8 +115,16 @@ static enum local_account_result same_account(pam_handle_t *handle, const char *
     return LOCAL_ACCOUNT_GUEST;
 }
 
+static uint64_t spent_us(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* *cost_us: the processor's time for the password. */
 static enum local_account_result ask_pam(const struct check_options *options, const char *service,
-                                         const char *name, const char *password,
+                                         const char *name, const char *password, uint64_t *cost_us,
                                          char text[LOCAL_ACCOUNT_TEXT_MAX])
 {
     struct talk talk = {.password = password, .authenticating = true};
@@ -129,7 +140,9 @@ static enum local_account_result ask_pam(const struct check_options *options, co
         void *item;
     } pause = {.call = no_pause};
     (void)pam_set_item(handle, PAM_FAIL_DELAY, pause.item);
+    uint64_t before_us = spent_us();
     code = pam_authenticate(handle, PAM_SILENT | PAM_DISALLOW_NULL_AUTHTOK);
+    *cost_us = spent_us() - before_us;
     enum local_account_result result = meaning(code, true, text);
     talk.authenticating = false;
     /* Without this an expired password would do. */
@@ -145,11 +158,11 @@ static enum local_account_result ask_pam(const struct check_options *options, co
     return result;
 }
 
-enum hash_state { HASH_NONE, HASH_LOCKED, HASH_COMPUTED };
+enum hash_state { HASH_NONE, HASH_LOCKED, HASH_COMPUTED, HASH_AS_DECOY };
 
-/* Whether pam_unix has a hash to compute for that account: only then does a wrong password cost
- * what a right one does. */
-static enum hash_state look_at_hash(const char *account)
+/* Whether pam_unix has a hash to compute for that account, and whether as most have it: only then
+ * does a wrong password cost what a right one does. */
+static enum hash_state look_at_hash(const char *account, const char *decoy)
 {
     struct spwd entry, *found = NULL;
     char line[SHADOW_LINE_MAX];
@@ -157,59 +170,78 @@ static enum hash_state look_at_hash(const char *account)
     if (getspnam_r(account, &entry, line, sizeof line, &found) == 0 && found != NULL &&
         found->sp_pwdp != NULL && found->sp_pwdp[0] != '\0') {
         char first = found->sp_pwdp[0];
-        state = first == '!' || first == '*' ? HASH_LOCKED : HASH_COMPUTED;
+        state = first == '!' || first == '*'                ? HASH_LOCKED
+                : shadow_same_method(found->sp_pwdp, decoy) ? HASH_AS_DECOY
+                                                            : HASH_COMPUTED;
     }
     secret_wipe_bytes(line, sizeof line);
     return state;
 }
 
-/* The work of a wrong password, for an account that has none. */
-static void spend(const char *setting, const char *password)
+static void spend(const char *setting, const char *password, unsigned hashes)
 {
     struct crypt_data *work = calloc(1, sizeof *work);
     if (work == NULL)
         return;
-    (void)crypt_r(password, setting, work);
+    for (unsigned i = 0; i < hashes; i++)
+        (void)crypt_r(password, setting, work);
     secret_wipe_bytes(work, sizeof *work);
     free(work);
 }
 
+/* How many hashes PAM's work was: one more of them under the same load tells. */
+static unsigned count_hashes(const struct check_options *options, const char *password,
+                             uint64_t cost_us)
+{
+    uint64_t before_us = spent_us();
+    spend(options->decoy, password, 1);
+    uint64_t one_us = spent_us() - before_us;
+    uint64_t n = one_us < COUNTED_LEAST_US ? 0 : (cost_us + one_us / 2) / one_us;
+    return n > CHECK_HASHES_MAX ? CHECK_HASHES_MAX : (unsigned)n;
+}
+
 static enum local_account_result verify(const struct check_options *options,
                                         const struct account_question *q, const char *name,
-                                        const char *password, char text[LOCAL_ACCOUNT_TEXT_MAX])
+                                        const char *password, unsigned *hashes,
+                                        char text[LOCAL_ACCOUNT_TEXT_MAX])
 {
     char service[ACCOUNT_SERVICE_MAX + 1];
     bool local = q->domain.n == 0;
     if (!span_cstr(q->service, service, sizeof service))
         return say(text, "the PAM service is malformed", LOCAL_ACCOUNT_UNAVAILABLE);
-    enum hash_state hash = local ? look_at_hash(name) : HASH_NONE;
+    enum hash_state hash = local ? look_at_hash(name, options->decoy) : HASH_NONE;
+    uint64_t cost_us = 0;
     bool asked = false;
     enum local_account_result result = names_refused(name, q->account, text);
     if (result == LOCAL_ACCOUNT_OK) {
-        result = ask_pam(options, service, name, password, text);
+        result = ask_pam(options, service, name, password, &cost_us, text);
         asked = true;
     }
+    /* The work of a wrong password, for who has none. */
     if (local && result != LOCAL_ACCOUNT_OK && result != LOCAL_ACCOUNT_UNAVAILABLE &&
-        !(asked && hash == HASH_COMPUTED))
-        spend(options->decoy, password);
+        !(asked && hash >= HASH_COMPUTED))
+        spend(options->decoy, password, options->decoy_hashes);
+    if (result == LOCAL_ACCOUNT_OK && hash == HASH_AS_DECOY && options->count)
+        *hashes = count_hashes(options, password, cost_us);
     if (result == LOCAL_ACCOUNT_BAD_PASSWORD && hash == HASH_LOCKED)
         result = say(text, "the account is locked", LOCAL_ACCOUNT_DISABLED);
     return result;
 }
 
 enum local_account_result check_answer(const struct check_options *options,
-                                       const struct account_question *q,
+                                       const struct account_question *q, unsigned *hashes,
                                        char text[LOCAL_ACCOUNT_TEXT_MAX])
 {
     char name[NAMES_BYTES_MAX], password[ACCOUNT_PASSWORD_MAX + 1];
     text[0] = '\0';
+    *hashes = 0;
     if (!names_join(q->domain, q->account, name, sizeof name))
         return say(text, "the name does not fit", LOCAL_ACCOUNT_NO_ACCOUNT);
     enum local_account_result result;
     if (q->act == ACCOUNT_VERIFY) {
         if (!span_cstr(q->password, password, sizeof password))
             return say(text, "the password does not fit", LOCAL_ACCOUNT_BAD_PASSWORD);
-        result = verify(options, q, name, password, text);
+        result = verify(options, q, name, password, hashes, text);
         secret_wipe_bytes(password, sizeof password);
     } else {
         result = names_refused(name, q->account, text);

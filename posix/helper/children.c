@@ -15,7 +15,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { CHILD_PIPE = 3, CHILD_SPARE_S = 2 };
+/* A check's word to the server: how many hashes were counted (a byte), and the answer; less than
+ * what a pipe takes in one piece. */
+enum { CHILD_PIPE = 3, CHILD_SPARE_S = 2, CHILD_ANSWER_MAX = 1 + ACCOUNT_ANSWER_MAX };
 
 /* In the child, from here to _exit. */
 static void become_child(int pipe, pid_t parent, uint32_t deadline_ms)
@@ -39,16 +41,20 @@ NO_RETURN static void check_and_exit(struct server *s, struct connection *c,
                                      const struct account_question *q)
 {
     char text[LOCAL_ACCOUNT_TEXT_MAX] = "";
-    uint8_t out[ACCOUNT_ANSWER_MAX];
+    uint8_t out[CHILD_ANSWER_MAX];
+    unsigned hashes = 0;
     for (size_t i = 0; i < SERVER_CONNECTIONS_MAX; i++) /* others' secrets are none of its */
         if (&s->connections[i] != c)
             secret_wipe_bytes(s->connections[i].in, s->connections[i].n);
     const struct check_options options = {.pam_directory = s->options->pam_directory,
-                                          .decoy = s->scheme.setting};
-    enum local_account_result result = check_answer(&options, q, text);
+                                          .decoy = s->scheme.setting,
+                                          .decoy_hashes = shadow_hashes(&s->scheme),
+                                          .count = shadow_wants_count(&s->scheme)};
+    enum local_account_result result = check_answer(&options, q, &hashes, text);
     secret_wipe_bytes(c->in, sizeof c->in);
     const struct account_answer a = {.result = (uint8_t)result, .text = span_str(text)};
-    size_t n = account_answer_format(&a, out, sizeof out); /* fits a pipe's atomic write */
+    out[0] = (uint8_t)hashes;
+    size_t n = 1 + account_answer_format(&a, out + 1, sizeof out - 1);
     _exit(write(CHILD_PIPE, out, n) == (ssize_t)n ? 0 : 1);
 }
 
@@ -108,14 +114,15 @@ static bool is_wrong(enum local_account_result result)
 
 void children_read(struct server *s, struct child *ch)
 {
-    uint8_t in[ACCOUNT_ANSWER_MAX];
+    uint8_t in[CHILD_ANSWER_MAX];
     struct account_answer a;
     ssize_t n = read(ch->pipe, in, sizeof in);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     struct connection *c = ch->connection;
-    if (n > 0 && account_answer_parse(span_of(in, (size_t)n), LOCAL_ACCOUNT_RESULTS, &a) ==
+    if (n > 0 && account_answer_parse(span_of(in + 1, (size_t)n - 1), LOCAL_ACCOUNT_RESULTS, &a) ==
                      ACCOUNT_PARSED_WHOLE) {
+        shadow_count(&s->scheme, in[0]);
         if (c != NULL) {
             if (!is_wrong((enum local_account_result)a.result))
                 limits_give_back(&s->limits, c->key);

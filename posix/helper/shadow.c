@@ -62,6 +62,38 @@ static void count(struct method *methods, size_t *n, const char *hash)
     }
 }
 
+bool shadow_same_method(const char *hash, const char *setting)
+{
+    struct method m = {0};
+    return hash[0] != '\0' && read_method(hash, &m) && strncmp(m.setting, setting, m.key_n) == 0 &&
+           (m.key_n > 0 || setting[0] != '$');
+}
+
+unsigned shadow_hashes(const struct shadow_scheme *s)
+{
+    unsigned best = SHADOW_HASHES_FIRST, seen = 0;
+    for (unsigned i = 1; i <= SHADOW_HASHES_MAX; i++)
+        if (s->counted[i] > seen) {
+            best = i;
+            seen = s->counted[i];
+        }
+    return best;
+}
+
+bool shadow_wants_count(const struct shadow_scheme *s)
+{
+    unsigned n = 0;
+    for (unsigned i = 1; i <= SHADOW_HASHES_MAX; i++)
+        n += s->counted[i];
+    return n < SHADOW_COUNTS;
+}
+
+void shadow_count(struct shadow_scheme *s, unsigned hashes)
+{
+    if (hashes > 0 && hashes <= SHADOW_HASHES_MAX && shadow_wants_count(s))
+        s->counted[hashes]++;
+}
+
 static void read_setting(struct shadow_scheme *s)
 {
     struct method methods[METHODS_MAX];
