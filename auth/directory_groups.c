@@ -31,6 +31,7 @@ struct question {
     struct span sids[GROUPS_FOUND_MAX];
     size_t sid_count, found;
     bool member;
+    bool no_memory; /* something that was found could not be kept: no verdict */
     bool any_token; /* the controller told at least one group of his */
 };
 
@@ -61,8 +62,10 @@ static void root_found(void *context, const char *dn, const char *attribute, str
         q->active_directory = q->active_directory || span_is(value, capability_ad);
         return;
     }
-    if (q->root == NULL || strcmp(attribute, "defaultNamingContext") == 0)
+    if (q->root == NULL || strcmp(attribute, "defaultNamingContext") == 0) {
         q->root = arena_span_str(&q->arena, value);
+        q->no_memory = q->no_memory || q->root == NULL;
+    }
 }
 
 static bool look_at_root(struct question *q)
@@ -83,8 +86,10 @@ static void first_dn(void *context, const char *dn, const char *attribute, struc
 {
     struct question *q = context;
     (void)value;
-    if (attribute == NULL && q->dn == NULL)
-        q->dn = arena_str(&q->arena, dn);
+    if (attribute != NULL || q->dn != NULL)
+        return;
+    q->dn = arena_str(&q->arena, dn);
+    q->no_memory = q->no_memory || q->dn == NULL;
 }
 
 /* "dn:..." says it; "u:CORP\alice" names an account to look up. */
@@ -108,7 +113,7 @@ static bool find_person(struct question *q)
     buf_reset(&q->filter);
     add_value(q, "(&(objectClass=user)(sAMAccountName=", span_str(account));
     (void)buf_add_byte(&q->filter, ')');
-    return find(q, q->root, true, buf_cstr(&q->filter), none, first_dn);
+    return !q->filter.failed && find(q, q->root, true, buf_cstr(&q->filter), none, first_dn);
 }
 
 static void sid_found(void *context, const char *dn, const char *attribute, struct span value)
@@ -121,6 +126,7 @@ static void sid_found(void *context, const char *dn, const char *attribute, stru
     }
     if (value.n <= SID_BYTES_MAX && q->sid_count < GROUPS_FOUND_MAX) {
         struct span copy = arena_span(&q->arena, value);
+        q->no_memory = q->no_memory || copy.p == NULL;
         if (copy.p != NULL)
             q->sids[q->sid_count++] = copy;
     }
@@ -204,10 +210,11 @@ enum backend_result directory_groups_check(struct directory_session *s,
         q.root = "";
     ok = ok && find_person(&q) && (q.active_directory ? ask_active_directory(&q) : ask_other(&q));
     enum backend_result result = BACKEND_OK;
-    if (!ok) {
+    if (!ok || q.no_memory) {
         result = BACKEND_UNAVAILABLE;
         (void)snprintf(reason, BACKEND_REASON_MAX, "%.150s",
-                       q.e.class == ERR_NONE ? "the groups' names are too long" : q.e.text);
+                       q.e.class == ERR_NONE ? "no memory to look for groups, or too many names"
+                                             : q.e.text);
     } else if (!q.member) {
         result = BACKEND_NOT_ALLOWED;
         (void)snprintf(reason, BACKEND_REASON_MAX, "%s", why_not(&q));

@@ -20,6 +20,13 @@ static void each_sub_code_of_active_directory_has_its_result(void **state)
         {49, "52e1", BACKEND_BAD_PASSWORD}, {32, "525", BACKEND_NO_ACCOUNT},
         {8, "0", BACKEND_UNAVAILABLE},      {52, "533", BACKEND_UNAVAILABLE},
         {80, "52e", BACKEND_UNAVAILABLE},   {19, "", BACKEND_DISABLED},
+        {49, "52f", BACKEND_DISABLED},      {49, "534", BACKEND_DISABLED},
+        {49, "569", BACKEND_DISABLED},      {49, "52E", BACKEND_BAD_PASSWORD},
+        {49, "0", BACKEND_BAD_PASSWORD},    {49, "ffffffff533", BACKEND_BAD_PASSWORD},
+        {34, "", BACKEND_NO_ACCOUNT},       {48, "", BACKEND_DISABLED},
+        {50, "", BACKEND_DISABLED},         {53, "", BACKEND_DISABLED},
+        {13, "", BACKEND_UNAVAILABLE},      {51, "", BACKEND_UNAVAILABLE},
+        {1, "525", BACKEND_UNAVAILABLE},    {-1, "52e", BACKEND_UNAVAILABLE},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char text[200], reason[BACKEND_REASON_MAX] = "";
