@@ -1,0 +1,101 @@
+#include "platform/log_sink.h"
+
+#include "platform/clock.h"
+#include "win32/text.h"
+
+#include <windows.h>
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The run state of the process's one log file. A writer takes the handle under the lock, since a
+ * reopen replaces it. */
+static struct {
+    SRWLOCK lock;
+    HANDLE file;
+    char path[1024];
+    atomic_ullong dropped;
+} sink = {.lock = SRWLOCK_INIT, .file = INVALID_HANDLE_VALUE};
+
+enum { LINE_ROOM = 8192 };
+
+/* The line and its end in one write, so that lines of several processes do not mix. */
+static void put(HANDLE to, struct span line)
+{
+    char whole[LINE_ROOM];
+    size_t n = line.n < sizeof whole - 2 ? line.n : sizeof whole - 2;
+    DWORD wrote = 0;
+    memcpy(whole, line.p, n);
+    memcpy(whole + n, "\r\n", 2);
+    if (!WriteFile(to, whole, (DWORD)n + 2, &wrote, NULL) || wrote != n + 2 || n < line.n)
+        atomic_fetch_add(&sink.dropped, 1);
+}
+
+static void write_stderr(void *context, enum log_level level, struct span line)
+{
+    (void)context;
+    (void)level;
+    put(GetStdHandle(STD_ERROR_HANDLE), line);
+}
+
+static void write_file(void *context, enum log_level level, struct span line)
+{
+    (void)context;
+    (void)level;
+    AcquireSRWLockExclusive(&sink.lock);
+    put(sink.file, line);
+    ReleaseSRWLockExclusive(&sink.lock);
+}
+
+void log_sink_stderr(struct log_sink *out)
+{
+    *out = (struct log_sink){.write = write_stderr, .wall_ms = clock_wall_ms};
+}
+
+/* Call with the lock held. Others may rename or remove it, which is how files are rotated. */
+static bool open_file(const char *path, struct err *e)
+{
+    struct wide_path wide;
+    HANDLE file = INVALID_HANDLE_VALUE;
+    if (path_to_wide(path, &wide))
+        file = CreateFileW(wide.text, FILE_APPEND_DATA | SYNCHRONIZE,
+                           FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
+                           OPEN_ALWAYS, FILE_ATTRIBUTE_NORMAL, NULL);
+    if (file == INVALID_HANDLE_VALUE) {
+        DWORD code = GetLastError();
+        char text[SYSTEM_TEXT_MAX];
+        return err_set(e, ERR_PERM, "%s: cannot open the log: %s", path, system_text(code, text));
+    }
+    if (sink.file != INVALID_HANDLE_VALUE)
+        (void)CloseHandle(sink.file);
+    sink.file = file;
+    return true;
+}
+
+bool log_sink_file(const char *path, struct log_sink *out, struct err *e)
+{
+    if (strlen(path) >= sizeof sink.path)
+        return err_set(e, ERR_PERM, "%s: name too long", path);
+    AcquireSRWLockExclusive(&sink.lock);
+    bool ok = open_file(path, e);
+    if (ok)
+        (void)snprintf(sink.path, sizeof sink.path, "%s", path);
+    ReleaseSRWLockExclusive(&sink.lock);
+    if (ok)
+        *out = (struct log_sink){.write = write_file, .wall_ms = clock_wall_ms};
+    return ok;
+}
+
+bool log_sink_reopen(struct err *e)
+{
+    AcquireSRWLockExclusive(&sink.lock);
+    bool ok = sink.path[0] == 0 || open_file(sink.path, e);
+    ReleaseSRWLockExclusive(&sink.lock);
+    return ok;
+}
+
+uint64_t log_sink_dropped(void)
+{
+    return atomic_load(&sink.dropped);
+}

@@ -1,0 +1,110 @@
+#include "platform/paths.h"
+
+#include "win32/text.h"
+
+#include <windows.h>
+
+#include <initguid.h>
+#include <knownfolders.h>
+#include <shlobj.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Found once, from the system and not from the environment, which whoever starts us may set. */
+static struct {
+    INIT_ONCE once;
+    char data[MAX_PATH * 3], config[MAX_PATH * 3], hosts[MAX_PATH * 3];
+} known = {.once = INIT_ONCE_STATIC_INIT};
+
+static BOOL CALLBACK find(PINIT_ONCE once, PVOID unused, PVOID *nothing)
+{
+    (void)once;
+    (void)unused;
+    (void)nothing;
+    wchar_t *wide = NULL, system[MAX_PATH];
+    char folder[MAX_PATH * 2];
+    if (FAILED(SHGetKnownFolderPath(&FOLDERID_ProgramData, 0, NULL, &wide)) ||
+        !text_from_wide(wide, folder, sizeof folder))
+        (void)snprintf(folder, sizeof folder, "C:\\ProgramData");
+    CoTaskMemFree(wide);
+    (void)snprintf(known.data, sizeof known.data, "%s\\Postern", folder);
+    (void)snprintf(known.config, sizeof known.config, "%s\\Postern\\postern.yaml", folder);
+    UINT n = GetSystemDirectoryW(system, MAX_PATH);
+    if (n == 0 || n >= MAX_PATH || !text_from_wide(system, folder, sizeof folder))
+        (void)snprintf(folder, sizeof folder, "C:\\Windows\\System32");
+    (void)snprintf(known.hosts, sizeof known.hosts, "%s\\drivers\\etc\\hosts", folder);
+    return TRUE;
+}
+
+const char *paths_default_config(void)
+{
+    (void)InitOnceExecuteOnce(&known.once, find, NULL, NULL);
+    return known.config;
+}
+
+const char *paths_default_data_directory(void)
+{
+    (void)InitOnceExecuteOnce(&known.once, find, NULL, NULL);
+    return known.data;
+}
+
+const char *paths_hosts_file(void)
+{
+    (void)InitOnceExecuteOnce(&known.once, find, NULL, NULL);
+    return known.hosts;
+}
+
+static bool is_separator(char c)
+{
+    return c == '/' || c == '\\';
+}
+
+static bool has_drive(const char *path)
+{
+    return ((path[0] >= 'A' && path[0] <= 'Z') || (path[0] >= 'a' && path[0] <= 'z')) &&
+           path[1] == ':';
+}
+
+/* C:\x and \\server\share. "\x" and "C:x" depend on where the process stands: they are not. */
+bool paths_is_absolute(const char *path)
+{
+    return (has_drive(path) && is_separator(path[2])) ||
+           (is_separator(path[0]) && is_separator(path[1]));
+}
+
+bool paths_join(const char *folder, const char *name, char *out, size_t size)
+{
+    size_t n = strlen(folder);
+    int wrote;
+    if (paths_is_absolute(name) || n == 0)
+        wrote = snprintf(out, size, "%s", name);
+    else
+        wrote =
+            snprintf(out, size, "%s%s%s", folder, is_separator(folder[n - 1]) ? "" : "\\", name);
+    if (wrote >= 0 && (size_t)wrote < size)
+        return true;
+    if (size > 0)
+        out[0] = 0;
+    return false;
+}
+
+bool paths_folder(const char *path, char *out, size_t size)
+{
+    size_t n = strlen(path), root = has_drive(path) && is_separator(path[2]) ? 3
+                                    : is_separator(path[0])                  ? 1
+                                                                             : 0;
+    while (n > root && !is_separator(path[n - 1]))
+        n--;
+    while (n > root && is_separator(path[n - 1]))
+        n--;
+    const char *from = n == 0 ? "." : path;
+    n = n == 0 ? 1 : n;
+    if (n >= size) {
+        if (size > 0)
+            out[0] = 0;
+        return false;
+    }
+    memcpy(out, from, n);
+    out[n] = 0;
+    return true;
+}
