@@ -21,6 +21,11 @@ const char *paths_hosts_file(void)
     return "/etc/hosts";
 }
 
+bool paths_control(const char *data_directory, char *out, size_t size)
+{
+    return paths_join(data_directory, "control.sock", out, size);
+}
+
 bool paths_is_absolute(const char *path)
 {
     return path[0] == '/';

@@ -96,6 +96,15 @@ static void read_watchdog(void)
     (void)unsetenv("WATCHDOG_PID");
 }
 
+void service_host_enter(void)
+{
+}
+
+void service_host_leave(int exit_code)
+{
+    (void)exit_code; /* the manager sees how the process ends */
+}
+
 bool service_host_start(const struct service_host_requests *requests, struct err *e)
 {
     if (host.running)
@@ -157,6 +166,11 @@ void service_host_reloading(void)
     (void)snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%llu",
                    (unsigned long long)clock_monotonic_us());
     notify(text, NULL);
+}
+
+void service_host_paused(bool paused)
+{
+    (void)paused; /* systemd knows no such state and asks for none */
 }
 
 void service_host_stopping(const char *status)

@@ -1,6 +1,7 @@
 /* main.c - argv to the table of commands, and nothing else. */
 #include "commands/commands.h"
 #include "config/value.h"
+#include "platform/process.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -62,6 +63,7 @@ static int unknown(const char *name)
 
 int main(int argc, char **argv)
 {
+    process_arguments(&argc, &argv);
     if (argc < 2) {
         help(stderr);
         return EXIT_USAGE;

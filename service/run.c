@@ -53,6 +53,20 @@ static void on_reopen(void *context)
     post_once(r, &r->reopen_posted, &r->reopen_item);
 }
 
+static void on_pause(void *context)
+{
+    struct run *r = context;
+    atomic_store(&r->pause_wanted, true);
+    post_once(r, &r->pause_posted, &r->pause_item);
+}
+
+static void on_resume(void *context)
+{
+    struct run *r = context;
+    atomic_store(&r->pause_wanted, false);
+    post_once(r, &r->pause_posted, &r->pause_item);
+}
+
 static void reload_requested(struct worker_item *item, struct worker *w)
 {
     (void)w;
@@ -71,6 +85,26 @@ static void reopen_requested(struct worker_item *item, struct worker *w)
     atomic_store(&r->reopen_posted, false);
     if (!log_sink_reopen(&e))
         log_event(LOG_ERROR, "log.reopen.failed", LOG_S("why", e.text));
+}
+
+/* Sessions that are there go on; new clients wait in the system's backlog. */
+static void pause_requested(struct worker_item *item, struct worker *w)
+{
+    (void)w;
+    struct run *r = LIST_ENTRY(item, struct run, pause_item);
+    atomic_store(&r->pause_posted, false);
+    if (r->stopping || r->env.acceptor == NULL)
+        return;
+    bool pause = atomic_load(&r->pause_wanted);
+    uint64_t sessions = acceptor_connections(r->env.acceptor);
+    if (pause) {
+        acceptor_pause(r->env.acceptor);
+        log_event(LOG_INFO, "service.paused", LOG_U("sessions", sessions));
+    } else {
+        acceptor_resume(r->env.acceptor);
+        log_event(LOG_INFO, "service.continued", LOG_U("sessions", sessions));
+    }
+    service_host_paused(pause);
 }
 
 /* ---- the watchdog hears from every worker before it says that we live ---- */
@@ -370,7 +404,7 @@ static bool start_workers(struct run *r, struct err *e)
 static bool open_control(struct run *r, struct err *e)
 {
     char path[PATH_TEXT_MAX];
-    if (!paths_join(r->policy->data_directory, "control.sock", path, sizeof path))
+    if (!paths_control(r->policy->data_directory, path, sizeof path))
         return err_set(e, ERR_PERM, "%s: the path is too long", r->policy->data_directory);
     r->admin = (struct admin){.env = &r->env,
                               .home = r->main,
@@ -388,8 +422,12 @@ static bool open_control(struct run *r, struct err *e)
  * before all others, so that no other takes the signals. */
 static bool open_home(struct run *r, struct err *e)
 {
-    const struct service_host_requests requests = {
-        .stop = on_stop, .reload = on_reload, .reopen = on_reopen, .context = r};
+    const struct service_host_requests requests = {.stop = on_stop,
+                                                   .reload = on_reload,
+                                                   .reopen = on_reopen,
+                                                   .pause = on_pause,
+                                                   .resume = on_resume,
+                                                   .context = r};
     if (!open_desk(r, &r->home, "main", 0, e))
         return false;
     r->main = r->home.desk.worker;
@@ -474,6 +512,7 @@ int run_service(const char *config)
     r->stop_item.run = run_stop_requested;
     r->reload_item.run = reload_requested;
     r->reopen_item.run = reopen_requested;
+    r->pause_item.run = pause_requested;
     int code = load_policy(r);
     if (code != EXIT_DONE) {
         free(r);

@@ -61,8 +61,9 @@ struct run {
     struct run_listener listeners[RUN_LISTENERS_MAX];
     size_t listener_count;
     uint32_t next_tag;
-    struct worker_item stop_item, reload_item, reopen_item;
-    atomic_bool stop_posted, reload_posted, reopen_posted;
+    struct worker_item stop_item, reload_item, reopen_item, pause_item;
+    atomic_bool stop_posted, reload_posted, reopen_posted, pause_posted;
+    atomic_bool pause_wanted; /* the last of pause and continue that was asked for */
     struct worker_timer *watchdog, *stop_timer;
     struct run_lists lists;
     uint64_t stop_deadline_ms;

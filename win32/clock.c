@@ -50,13 +50,3 @@ int clock_utc_offset_minutes(int64_t wall_ms)
     int64_t minute = 600000000;
     return (int)((apart + (apart < 0 ? -minute : minute) / 2) / minute);
 }
-
-void clock_sleep_us(uint64_t us)
-{
-    uint64_t ms = (us + 999) / 1000;
-    while (ms > 0) {
-        DWORD part = ms > 1000000 ? 1000000 : (DWORD)ms;
-        Sleep(part);
-        ms -= part;
-    }
-}

@@ -96,17 +96,26 @@ enum files_result files_read(const char *path, size_t max, struct buf *out, stru
     return result;
 }
 
-enum files_result files_stat(const char *path, struct files_info *out, struct err *e)
+static enum files_result look(const char *path, DWORD flags, struct files_info *out, struct err *e)
 {
-    HANDLE file =
-        open_at(path, FILE_READ_ATTRIBUTES | READ_CONTROL, SHARE_ALL, FILE_FLAG_OPEN_REPARSE_POINT);
+    HANDLE file = open_at(path, FILE_READ_ATTRIBUTES | READ_CONTROL, SHARE_ALL, flags);
     if (file == INVALID_HANDLE_VALUE) /* what it is may be asked where its rights may not */
-        file = open_at(path, FILE_READ_ATTRIBUTES, SHARE_ALL, FILE_FLAG_OPEN_REPARSE_POINT);
+        file = open_at(path, FILE_READ_ATTRIBUTES, SHARE_ALL, flags);
     if (file == INVALID_HANDLE_VALUE)
         return result_of(e, path, "look at");
     enum files_result result = info_of(file, out) ? FILES_OK : result_of(e, path, "look at");
     (void)CloseHandle(file);
     return result;
+}
+
+enum files_result files_stat(const char *path, struct files_info *out, struct err *e)
+{
+    return look(path, FILE_FLAG_OPEN_REPARSE_POINT, out, e);
+}
+
+enum files_result files_look(const char *path, struct files_info *out, struct err *e)
+{
+    return look(path, 0, out, e);
 }
 
 /* mode: without bits for others the folder is ours alone (win32/rights.h); else it inherits. */

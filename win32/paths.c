@@ -54,6 +54,24 @@ const char *paths_hosts_file(void)
     return known.hosts;
 }
 
+/* Two names of one folder that differ in case are one service: the hash is of the whole name in
+ * lower case (FNV-1a, 64 bits: a clash means two data directories cannot be served at once). */
+bool paths_control(const char *data_directory, char *out, size_t size)
+{
+    struct wide_path wide;
+    uint64_t hash = 14695981039346656037u;
+    if (!path_to_wide(data_directory, &wide))
+        return false;
+    (void)CharLowerW(wide.text);
+    size_t n = wcslen(wide.text);
+    while (n > 3 && wide.text[n - 1] == L'\\')
+        n--;
+    for (size_t i = 0; i < n; i++)
+        hash = (hash ^ (uint64_t)wide.text[i]) * 1099511628211u;
+    int wrote = snprintf(out, size, "\\\\.\\pipe\\postern-%016llx", (unsigned long long)hash);
+    return wrote > 0 && (size_t)wrote < size;
+}
+
 static bool is_separator(char c)
 {
     return c == '/' || c == '\\';

@@ -5,8 +5,29 @@
 
 #include <windows.h>
 
+#include <shellapi.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* main's own is in the code page of the machine, and what is not in that page is lost. */
+void process_arguments(int *argc, char ***argv)
+{
+    int n = 0;
+    wchar_t **wide = CommandLineToArgvW(GetCommandLineW(), &n);
+    char **utf8 = wide == NULL ? NULL : calloc((size_t)n + 1, sizeof *utf8);
+    bool ok = utf8 != NULL;
+    for (int i = 0; ok && i < n; i++) {
+        size_t size = wcslen(wide[i]) * 3 + 1;
+        utf8[i] = malloc(size);
+        ok = utf8[i] != NULL && text_from_wide(wide[i], utf8[i], size);
+    }
+    LocalFree(wide);
+    if (!ok) /* a lone surrogate, which no name of ours can hold: what main got is as good */
+        return;
+    *argc = n;
+    *argv = utf8;
+}
 
 /* Sockets and files are handles here, and only memory bounds them. */
 bool process_raise_descriptors(uint64_t *limit, struct err *e)

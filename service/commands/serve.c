@@ -1,4 +1,5 @@
 #include "commands/commands.h"
+#include "platform/service_host.h"
 #include "run.h"
 
 int command_serve(int argc, char **argv)
@@ -13,7 +14,9 @@ int command_serve(int argc, char **argv)
             "the log file.",
         OPTIONS(options)};
     int code;
-    if (!options_parse(&line, argc, argv, &code))
-        return code;
-    return run_service(config);
+    service_host_enter();
+    if (options_parse(&line, argc, argv, &code))
+        code = run_service(config);
+    service_host_leave(code);
+    return code;
 }

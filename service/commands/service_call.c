@@ -16,7 +16,7 @@ enum service_call service_call(const char *command, const struct policy *policy,
     struct err e = {0};
     json_t *answer = NULL;
     *code = EXIT_IO;
-    if (!paths_join(policy->data_directory, "control.sock", path, sizeof path)) {
+    if (!paths_control(policy->data_directory, path, sizeof path)) {
         json_decref(request);
         fprintf(stderr, "postern %s: %s: the path is too long\n", command, policy->data_directory);
         return SERVICE_FAILED;

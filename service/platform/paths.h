@@ -14,6 +14,10 @@ const char *paths_default_config(void);         /* /etc/postern/postern.yaml */
 const char *paths_default_data_directory(void); /* /var/lib/postern */
 const char *paths_hosts_file(void);             /* /etc/hosts */
 
+/* The local control channel of the service on that data directory: a socket in it, or a named pipe
+ * whose name follows from it. False when it does not fit. */
+MUST_USE bool paths_control(const char *data_directory, char *out, size_t size);
+
 bool paths_is_absolute(const char *path);
 
 /* folder/name in out; an absolute name stands alone. False when it does not fit. */

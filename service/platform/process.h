@@ -7,6 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The command line in UTF-8, where main got it in something else; never freed. */
+void process_arguments(int *argc, char ***argv);
+
 /* Raises the soft descriptor limit to the hard one; *limit tells the result (UINT64_MAX: none). */
 bool process_raise_descriptors(uint64_t *limit, struct err *e);
 
