@@ -79,21 +79,30 @@ static bool implied(struct span name, const struct auth_domain *d)
            span_is_nocase(name, d->ldap.bind + sizeof user_at - 1);
 }
 
-size_t identity_find_domain(struct span name, const struct auth_options *o)
+static size_t find_domain(struct span name, const struct auth_options *o, enum identity_match *by)
 {
     if (name.n == 0)
         return o->domain_count;
+    *by = IDENTITY_BY_NAME;
     for (size_t i = 0; i < o->domain_count; i++)
         if (written(name, &o->domains[i]))
             return i;
+    *by = IDENTITY_BY_MACHINE;
     if (names_machine(name, o))
         for (size_t i = 0; i < o->domain_count; i++)
             if (identity_is_local(&o->domains[i], o))
                 return i;
+    *by = IDENTITY_BY_IMPLIED;
     for (size_t i = 0; i < o->domain_count; i++)
         if (implied(name, &o->domains[i]))
             return i;
     return o->domain_count;
+}
+
+size_t identity_find_domain(struct span name, const struct auth_options *o)
+{
+    enum identity_match by;
+    return find_domain(name, o, &by);
 }
 
 static size_t first_userdb(const struct auth_options *o)
@@ -105,25 +114,32 @@ static size_t first_userdb(const struct auth_options *o)
 }
 
 /* Which domain, and which part of the name is the account; domain_count = none. */
-static size_t split(struct span name, const struct auth_options *o, struct span *account)
+static size_t split(struct span name, const struct auth_options *o, struct span *account,
+                    enum identity_match *by)
 {
     size_t backslash = span_find(name, '\\');
     *account = name;
     if (backslash < name.n) {
         *account = span_from(name, backslash + 1);
-        return identity_find_domain(span_sub(name, 0, backslash), o);
+        return find_domain(span_sub(name, 0, backslash), o, by);
     }
     size_t at = span_rfind(name, '@');
     if (at < name.n) {
-        size_t domain = identity_find_domain(span_from(name, at + 1), o);
-        if (domain == o->domain_count)
+        size_t domain = find_domain(span_from(name, at + 1), o, by);
+        if (domain == o->domain_count) {
+            *by = IDENTITY_BY_WHOLE;
             return first_userdb(o);
+        }
         *account = span_sub(name, 0, at);
         return domain;
     }
-    if (o->basic.default_domain == NULL || o->basic.default_domain[0] == 0)
+    if (o->basic.default_domain == NULL || o->basic.default_domain[0] == 0) {
+        *by = IDENTITY_BY_FIRST;
         return 0; /* with no domain at all this is domain_count */
-    return identity_find_domain(span_str(o->basic.default_domain), o);
+    }
+    size_t domain = identity_find_domain(span_str(o->basic.default_domain), o);
+    *by = IDENTITY_BY_DEFAULT;
+    return domain;
 }
 
 static bool may_hold_at(const struct auth_domain *d)
@@ -155,7 +171,8 @@ enum identity_result identity_resolve(struct span name, const struct auth_option
     if (name.n > (size_t)2 * IDENTITY_ACCOUNT_MAX || !identity_text_ok(name))
         return IDENTITY_MALFORMED;
     struct span account;
-    size_t domain = split(name, o, &account);
+    enum identity_match by = IDENTITY_BY_NAME;
+    size_t domain = split(name, o, &account, &by);
     if (account.n == 0)
         return IDENTITY_EMPTY;
     if (!identity_account_ok(account))
@@ -166,7 +183,7 @@ enum identity_result identity_resolve(struct span name, const struct auth_option
         !identity_account_ok(account))
         return IDENTITY_MALFORMED;
     const struct auth_domain *d = &o->domains[domain];
-    struct identity id = {.domain = domain};
+    struct identity id = {.domain = domain, .match = by};
     if (!span_cstr(account, id.account, sizeof id.account))
         return IDENTITY_MALFORMED;
     if (!identity_is_local(d, o))

@@ -35,8 +35,19 @@ enum identity_result {
     IDENTITY_NO_DOMAIN, /* well-formed, but no domain of ours */
 };
 
+/* By what the domain was found. */
+enum identity_match {
+    IDENTITY_BY_NAME,    /* the configuration's own name or alias */
+    IDENTITY_BY_MACHINE, /* a name of this machine */
+    IDENTITY_BY_IMPLIED, /* its realm, or what its bind pattern has behind `{user}@` */
+    IDENTITY_BY_DEFAULT, /* a bare name: basic.default_domain */
+    IDENTITY_BY_FIRST,   /* a bare name: the first domain */
+    IDENTITY_BY_WHOLE,   /* behind the `@` is no domain of ours: the first userdb */
+};
+
 struct identity {
     size_t domain; /* index into the domains */
+    enum identity_match match;
     char account[IDENTITY_ACCOUNT_MAX + 1];
     char canonical[IDENTITY_CANONICAL_MAX];
 };

@@ -68,10 +68,32 @@ static bool find_listener(const struct command_line *line, const struct policy *
     return false;
 }
 
+/* --user stands alone: whose name that is, and whether it may authenticate. */
+static bool asks_who(const struct explain_options *o)
+{
+    return o->user != NULL && o->client == NULL && o->host == NULL && o->listener == NULL &&
+           o->from == NULL && o->to == NULL && !o->tls && !o->pickup && !o->resolve;
+}
+
+static int explain_user(const struct explain_options *o)
+{
+    struct explain_identity who;
+    struct policy_machine machine = {.hostname = "localhost"};
+    struct policy *p = NULL;
+    int code = command_load_policy_for(o->config, false, &machine, &p);
+    if (code != EXIT_DONE)
+        return code;
+    explain_identity_judge(p, o->user, &who);
+    code = explain_print_identity(p, &who, o->json) ? exit_of(who.outcome) : EXIT_INTERNAL;
+    policy_unref(&p);
+    return code;
+}
+
 static int explain_message(const struct command_line *line, const struct explain_options *o)
 {
     struct explain_request r;
     struct explain_answer answer;
+    struct explain_identity who;
     struct policy_machine machine;
     struct policy *p = NULL;
     struct span host = span_str(o->host);
@@ -96,7 +118,11 @@ static int explain_message(const struct command_line *line, const struct explain
         explain_print_doubt(p, &r);
         explain_judge(p, &r, &answer);
         code = exit_of(answer.walk.outcome);
-        if (!(o->json ? explain_print_json(p, &answer) : explain_print_text(p, &answer)))
+        if (o->user != NULL)
+            explain_identity_judge(p, o->user, &who);
+        const struct explain_identity *named = o->user != NULL ? &who : NULL;
+        if (!(o->json ? explain_print_json(p, &answer, named)
+                      : explain_print_text(p, &answer, named)))
             code = EXIT_INTERNAL;
     }
     arena_deinit(&arena);
@@ -161,11 +187,13 @@ int command_explain(int argc, char **argv)
         .usage = "postern explain [-c FILE] --client IP [--host NAME] [--user U] [--tls]\n"
                  "                [--listener ADDR] --from A --to B [--json]\n"
                  "postern explain [-c FILE] --batch FILE | --test FILE [--json]\n"
+                 "postern explain [-c FILE] --user U [--json]\n"
                  "postern explain [-c FILE] ID [--json]",
         .about =
             "Says what would become of a message, by which rule, and what would change it; with "
-            "the\nID of a refusal, why that one was refused. It judges the configuration only: "
-            "no\ncertificate, account or DNS is looked at (but for --resolve).\n"
+            "--user\nalone whose account that name is and whether it may authenticate; with the ID "
+            "of a refusal,\nwhy that one was refused. It judges the configuration only: no "
+            "certificate, account or\nDNS is looked at (but for --resolve).\n"
             "Exit code 0: allowed, 1: refused, 2: cannot tell. With --batch the worst of them "
             "all; with\n--test 0: all as expected, 1: not.",
         OPTIONS(options),
@@ -179,7 +207,7 @@ int command_explain(int argc, char **argv)
     if (file)
         return explain_file(&o);
     if (line.operand_count == 0)
-        return explain_message(&line, &o);
+        return asks_who(&o) && o.user[0] != '\0' ? explain_user(&o) : explain_message(&line, &o);
     if (has_facts(&o))
         return options_usage_error(&line, "an ID stands alone");
     return explain_stored(o.config, line.operands[0], o.json);

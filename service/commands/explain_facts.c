@@ -1,5 +1,8 @@
 #include "commands/explain_facts.h"
 
+#include "auth/identity.h"
+#include "commands/explain_identity.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -123,6 +126,9 @@ void explain_judge(const struct policy *p, const struct explain_request *r,
         .identity_state = r->user != NULL ? FACT_VALUE : FACT_ABSENT,
         .identity = span_str(r->user),
     };
+    struct identity id; /* the service's sessions have the canonical name */
+    if (r->user != NULL && identity_resolve(span_str(r->user), &p->auth, &id) == IDENTITY_OK)
+        facts.identity = span_str(id.canonical);
     memset(out, 0, sizeof *out);
     if (!acl_path_of(&sender, sender_ascii, &facts.sender)) /* a sender is not looked up */
         facts.sender = (struct acl_path){.text = span_str(sender.address),
@@ -151,19 +157,6 @@ void explain_judge(const struct policy *p, const struct explain_request *r,
         find_route(p, acl_explain_last(&out->walk), &facts.recipient, out);
 }
 
-static bool domain_known(const struct policy *p, struct span domain)
-{
-    for (size_t i = 0; i < p->auth.domain_count; i++) {
-        const struct auth_domain *d = &p->auth.domains[i];
-        if (span_is_nocase(domain, d->name))
-            return true;
-        for (size_t j = 0; j < d->alias_count; j++)
-            if (span_is_nocase(domain, d->aliases[j]))
-                return true;
-    }
-    return false;
-}
-
 void explain_doubt(const struct policy *p, const struct explain_request *r, struct buf *out)
 {
     if (r->pickup)
@@ -183,9 +176,8 @@ void explain_doubt(const struct policy *p, const struct explain_request *r, stru
     if (policy_mechanisms(p, r->tls) == 0)
         buf_addf(out, "no mechanism is offered %s: nobody can authenticate. ",
                  r->tls ? "within TLS" : "in clear");
-    struct span user = span_str(r->user);
-    size_t slash = span_find(user, '\\');
-    if (slash < user.n && !domain_known(p, span_sub(user, 0, slash)))
-        buf_addf(out, "authentication.domains has no \"%.*s\". ",
-                 SPAN_ARG(span_sub(user, 0, slash)));
+    struct explain_identity who;
+    explain_identity_judge(p, r->user, &who);
+    if (who.outcome == ACL_REFUSED)
+        buf_addf(out, "%s: %s ", r->user, who.why);
 }

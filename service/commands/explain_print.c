@@ -96,7 +96,15 @@ static void route_text(const struct policy *p, const struct route *route, struct
     buf_add_str(out, "\n");
 }
 
-bool explain_print_text(const struct policy *p, const struct explain_answer *answer)
+static bool print_buf(struct buf *out)
+{
+    bool ok = !out->failed && fputs(buf_cstr(out), stdout) >= 0;
+    buf_deinit(out);
+    return ok;
+}
+
+bool explain_print_text(const struct policy *p, const struct explain_answer *answer,
+                        const struct explain_identity *who)
 {
     struct buf out;
     buf_init(&out, TEXT_MAX);
@@ -106,9 +114,9 @@ bool explain_print_text(const struct policy *p, const struct explain_answer *ans
     ok = ok && acl_explain_text(&answer->walk, &out);
     if (answer->has_route)
         route_text(p, &answer->route, &out);
-    ok = ok && !out.failed && fputs(buf_cstr(&out), stdout) >= 0;
-    buf_deinit(&out);
-    return ok;
+    if (who != NULL)
+        explain_identity_text(p, who, &out);
+    return print_buf(&out) && ok;
 }
 
 static json_t *text(const char *s)
@@ -191,6 +199,15 @@ static json_t *steps_json(const struct policy *p, const struct explain_answer *a
     return steps;
 }
 
+static bool print_json(json_t *all)
+{
+    char *out = all != NULL ? json_dumps(all, JSON_INDENT(2)) : NULL;
+    bool ok = out != NULL && puts(out) >= 0;
+    free(out);
+    json_decref(all);
+    return ok;
+}
+
 json_t *explain_json(const struct policy *p, const struct explain_answer *answer)
 {
     const struct acl_reason *r = acl_explain_last(&answer->walk);
@@ -211,14 +228,29 @@ json_t *explain_json(const struct policy *p, const struct explain_answer *answer
     return all;
 }
 
-bool explain_print_json(const struct policy *p, const struct explain_answer *answer)
+bool explain_print_json(const struct policy *p, const struct explain_answer *answer,
+                        const struct explain_identity *who)
 {
     json_t *all = explain_json(p, answer);
-    char *out = all != NULL ? json_dumps(all, JSON_INDENT(2)) : NULL;
-    bool ok = out != NULL && puts(out) >= 0;
-    free(out);
-    json_decref(all);
-    return ok;
+    if (all != NULL && who != NULL)
+        json_object_set_new(all, "identity", explain_identity_json(p, who));
+    return print_json(all);
+}
+
+bool explain_print_identity(const struct policy *p, const struct explain_identity *who, bool json)
+{
+    struct buf out;
+    if (json)
+        return print_json(
+            json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:o}", "verdict",
+                      acl_outcome_name(who->outcome), "stage", "auth", "rule", who->rule, "line",
+                      line_json(who->at.line), "entry", text(who->entry), "reply",
+                      who->outcome == ACL_REFUSED ? "535 5.7.3 Authentication unsuccessful" : "",
+                      "change", text(who->change), "file", text(p->config->path), "why",
+                      text(who->why), "identity", explain_identity_json(p, who)));
+    buf_init(&out, TEXT_MAX);
+    explain_identity_text(p, who, &out);
+    return print_buf(&out);
 }
 
 void explain_print_doubt(const struct policy *p, const struct explain_request *r)

@@ -4,6 +4,7 @@
 #define POSTERN_COMMANDS_EXPLAIN_PRINT_H
 
 #include "commands/explain_facts.h"
+#include "commands/explain_identity.h"
 
 #include <jansson.h>
 
@@ -11,9 +12,13 @@
  * NULL without memory. */
 json_t *explain_json(const struct policy *p, const struct explain_answer *answer);
 
-/* To stdout; false without memory. */
-bool explain_print_text(const struct policy *p, const struct explain_answer *answer);
-bool explain_print_json(const struct policy *p, const struct explain_answer *answer);
+/* To stdout; false without memory. who: NULL = nobody has authenticated. */
+bool explain_print_text(const struct policy *p, const struct explain_answer *answer,
+                        const struct explain_identity *who);
+bool explain_print_json(const struct policy *p, const struct explain_answer *answer,
+                        const struct explain_identity *who);
+/* --user alone: the same fields with stage "auth". */
+bool explain_print_identity(const struct policy *p, const struct explain_identity *who, bool json);
 /* A warning on stderr where no such session could come about. */
 void explain_print_doubt(const struct policy *p, const struct explain_request *r);
 
