@@ -131,6 +131,7 @@ struct config_throttle {
 
 struct config_authentication {
     bool anonymous;
+    bool name_in_received;
     struct config_list mechanisms;
     struct {
         bool require_tls;

@@ -108,6 +108,9 @@ SECTION("authentication", .help = "Who may prove to be somebody, and how."),
 OPTION("authentication.anonymous", BOOL, AT(authentication.anonymous), .value = "true",
     .help = "Whether MAIL is taken without authentication. false: 530 5.7.1, for local domains and "
             "listed clients too.", .iis = "Anonymous access"),
+OPTION("authentication.name_in_received", BOOL, AT(authentication.name_in_received),
+    .value = "false", .help = "Whether Received tells who has authenticated, as DOMAIN\\account. It "
+            "goes out with the message, and names of accounts help who guesses passwords."),
 OPTION("authentication.mechanisms", WORDS, AT(authentication.mechanisms), .words = words_mechanisms,
     .value = "PLAIN, LOGIN, SCRAM-SHA-256, SCRAM-SHA-256-PLUS",
     .help = "Narrows the mechanisms that are offered."),

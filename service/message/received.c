@@ -39,6 +39,21 @@ static void add_hello(struct buf *out, const struct received_info *info)
     (void)text_add_clean(out, hello, NAME_MAX_OCTETS, info->utf8, STRUCTURE);
 }
 
+/* A backslash quotes in a comment (RFC 5322 3.2.1), so the one of DOMAIN\account is doubled. */
+static void add_identity(struct buf *out, const struct received_info *info)
+{
+    size_t cut = span_find(info->identity, '\\');
+    (void)buf_add_str(out, "\r\n\t(authenticated as ");
+    (void)text_add_clean(out, span_sub(info->identity, 0, cut), NAME_MAX_OCTETS, info->utf8,
+                         "()\\");
+    if (cut < info->identity.n) {
+        (void)buf_add_str(out, "\\\\");
+        (void)text_add_clean(out, span_from(info->identity, cut + 1), NAME_MAX_OCTETS, info->utf8,
+                             "()\\");
+    }
+    (void)buf_add_byte(out, ')');
+}
+
 /* Stamp = From-domain By-domain Opt-info [CFWS] ";" FWS date-time (RFC 5321 4.4); the address of
  * the client stands in the comment, as TCP-info wants it. */
 bool received_write(struct buf *out, const struct received_info *info)
@@ -61,6 +76,8 @@ bool received_write(struct buf *out, const struct received_info *info)
         (void)text_add_clean(out, info->tls_note, NOTE_MAX, false, "()\\");
         (void)buf_add_byte(out, ')');
     }
+    if (info->authenticated && info->identity.n > 0)
+        add_identity(out, info);
     (void)buf_add_str(out, "\r\n\tby ");
     (void)text_add_clean(out, info->by, NAME_MAX_OCTETS, false, STRUCTURE);
     const char *with = info->with != NULL ? info->with

@@ -3,7 +3,8 @@
  * Owner: the caller's buffer. Threads: none. Failure: false only when the buffer is full. What a
  * peer said goes in cut and with every byte outside printable ASCII (UTF-8 where the protocol was
  * UTF8SMTP) and every character of structure (parentheses, semicolon, brackets) replaced by '?'.
- * No account name is written. Sources: RFC 5321 4.4, RFC 5322 3.3 and 3.6, RFC 3848, RFC 6531 4.3.
+ * An account's name is written only where the caller gives one. Sources: RFC 5321 4.4, RFC 5322 3.2
+ * and 3.6, RFC 3848, RFC 6531 4.3.
  */
 #ifndef POSTERN_MESSAGE_RECEIVED_H
 #define POSTERN_MESSAGE_RECEIVED_H
@@ -23,6 +24,7 @@ struct received_info {
     struct span by;             /* service.hostname */
     bool esmtp;                 /* EHLO was said */
     bool tls, authenticated, utf8;
+    struct span identity;  /* the canonical name to tell, in a comment; empty: none */
     struct span tls_note;  /* "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty: none */
     struct span id;        /* the queue's */
     struct span recipient; /* the only recipient; empty: several, or not to be told */

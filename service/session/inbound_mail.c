@@ -72,18 +72,20 @@ void inbound_body_start(struct inbound *s, uint32_t token)
     struct tls_info tls;
     if (conn_tls_info(s->conn, &tls))
         (void)snprintf(note, sizeof note, "%s %s", tls.version, tls.cipher);
-    const struct received_info info = {.hello = span_str(s->helo),
-                                       .peer_name = s->names.state == FACT_VALUE && s->names.n > 0
-                                                        ? s->names.list[0]
-                                                        : span_str(""),
-                                       .peer = &s->peer.ip,
-                                       .by = span_str(s->policy->hostname),
-                                       .esmtp = s->esmtp,
-                                       .tls = note[0] != '\0',
-                                       .authenticated = s->identity != NULL,
-                                       .utf8 = s->smtputf8,
-                                       .tls_note = span_str(note),
-                                       .wall_ms = clock_wall_ms()};
+    const struct received_info info = {
+        .hello = span_str(s->helo),
+        .peer_name =
+            s->names.state == FACT_VALUE && s->names.n > 0 ? s->names.list[0] : span_str(""),
+        .peer = &s->peer.ip,
+        .by = span_str(s->policy->hostname),
+        .esmtp = s->esmtp,
+        .tls = note[0] != '\0',
+        .authenticated = s->identity != NULL,
+        .identity = s->policy->config->authentication.name_in_received ? span_str(s->identity)
+                                                                       : span_str(""),
+        .utf8 = s->smtputf8,
+        .tls_note = span_str(note),
+        .wall_ms = clock_wall_ms()};
     if (s->intake == NULL || !intake_begin(s->intake, &info, inbound_may_relay(s))) {
         inbound_reply(s, token, 452, "4.3.1", "Insufficient system resources");
         return;

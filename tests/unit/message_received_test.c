@@ -85,6 +85,36 @@ static void what_a_peer_said_cannot_change_the_field(void **state)
                           "\tThu, 01 Jan 1970 00:00:00 +0000\r\n");
 }
 
+static void an_identity_is_told_in_a_comment_where_it_is_given(void **state)
+{
+    (void)state;
+    struct received_info info = {
+        .hello = span_str("a"),
+        .by = span_str("relay"),
+        .id = span_str("1"),
+        .esmtp = true,
+        .authenticated = true,
+    };
+    check_received(&info, "Received: from a\r\n"
+                          "\tby relay with ESMTPA id 1;\r\n"
+                          "\tThu, 01 Jan 1970 00:00:00 +0000\r\n");
+    info.identity = span_str("CORP\\alice");
+    check_received(&info, "Received: from a\r\n"
+                          "\t(authenticated as CORP\\\\alice)\r\n"
+                          "\tby relay with ESMTPA id 1;\r\n"
+                          "\tThu, 01 Jan 1970 00:00:00 +0000\r\n");
+    info.identity = span_str("users\\a) x\\(\r\nBcc: j\xc3\xb6rg@b");
+    check_received(&info, "Received: from a\r\n"
+                          "\t(authenticated as users\\\\a? x????Bcc: j??rg@b)\r\n"
+                          "\tby relay with ESMTPA id 1;\r\n"
+                          "\tThu, 01 Jan 1970 00:00:00 +0000\r\n");
+    info.identity = span_str("no backslash");
+    info.authenticated = false; /* whatever is given */
+    check_received(&info, "Received: from a\r\n"
+                          "\tby relay with ESMTP id 1;\r\n"
+                          "\tThu, 01 Jan 1970 00:00:00 +0000\r\n");
+}
+
 static void every_line_stays_short(void **state)
 {
     (void)state;
@@ -98,6 +128,8 @@ static void every_line_stays_short(void **state)
                                  .by = s,
                                  .esmtp = true,
                                  .tls = true,
+                                 .authenticated = true,
+                                 .identity = s,
                                  .tls_note = s,
                                  .id = s,
                                  .recipient = span_sub(s, 0, 700)};
@@ -220,6 +252,7 @@ int main(void)
         cmocka_unit_test(a_full_received_field),
         cmocka_unit_test(a_bare_received_field),
         cmocka_unit_test(what_a_peer_said_cannot_change_the_field),
+        cmocka_unit_test(an_identity_is_told_in_a_comment_where_it_is_given),
         cmocka_unit_test(every_line_stays_short),
         cmocka_unit_test(protocol_keywords_are_rfc_3848_and_6531),
         cmocka_unit_test(dates_are_right_on_their_edges),
