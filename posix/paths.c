@@ -46,6 +46,15 @@ bool paths_join(const char *folder, const char *name, char *out, size_t size)
     return false;
 }
 
+bool paths_absolute(const char *path, char *out, size_t size)
+{
+    char here[PATH_TEXT_MAX];
+    if (size > 0)
+        out[0] = 0;
+    return (paths_is_absolute(path) || getcwd(here, sizeof here) != NULL) &&
+           paths_join(paths_is_absolute(path) ? "/" : here, path, out, size);
+}
+
 bool paths_folder(const char *path, char *out, size_t size)
 {
     const char *slash = strrchr(path, '/');

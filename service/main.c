@@ -16,6 +16,7 @@ struct command {
 /* clang-format off */
 static const struct command commands[] = {
     {"serve", command_serve, "serve in the foreground"},
+    {"service", command_service, "install, start or stop the service, or say how it is"},
     {"check", command_check, "validate the configuration and review it"},
     {"explain", command_explain, "say what would become of a message, by which rule, and how to change it"},
     {"user", command_user, "keep the accounts of the embedded user database"},

@@ -126,3 +126,27 @@ bool paths_folder(const char *path, char *out, size_t size)
     out[n] = 0;
     return true;
 }
+
+bool paths_absolute(const char *path, char *out, size_t size)
+{
+    struct wide_path wide;
+    wchar_t whole[PATH_TEXT_MAX];
+    if (size > 0)
+        out[0] = 0;
+    if (!path_to_wide(path, &wide))
+        return false;
+    DWORD n = GetFullPathNameW(wide.text, PATH_TEXT_MAX, whole, NULL);
+    return n > 0 && n < PATH_TEXT_MAX && text_from_wide(whole, out, size);
+}
+
+/* There is no such service of the system: a folder beside the configuration, with its rights. */
+bool paths_credential(const char *name, char *out, size_t size)
+{
+    if (size > 0)
+        out[0] = 0;
+    if (name[0] == 0 || strpbrk(name, "/\\:") != NULL || strcmp(name, ".") == 0 ||
+        strcmp(name, "..") == 0)
+        return false;
+    int n = snprintf(out, size, "%s\\credentials\\%s", paths_default_data_directory(), name);
+    return n > 0 && (size_t)n < size;
+}

@@ -68,16 +68,19 @@ static void check_password_file(const struct policy *p, struct config_messages *
 {
     struct files_info info;
     struct err e = {0};
-    char resolved[PATH_TEXT_MAX];
-    if (path[0] == '\0' || !paths_join(p->config->folder, path, resolved, sizeof resolved))
-        return;
-    enum files_result found = files_stat(resolved, &info, &e);
-    if (found == FILES_ABSENT)
-        warn(p, m, key, "%s does not exist: mail will wait", resolved, 0);
-    else if (found == FILES_FAILED)
-        warn(p, m, key, "cannot be looked at: %s", e.text, 0);
-    else if (info.others_read)
-        warn(p, m, key, "%s can be read by other users of this machine", resolved, 0);
+    struct arena arena;
+    arena_init(&arena, 2 * PATH_TEXT_MAX);
+    const char *resolved = path[0] == '\0' ? NULL : config_file_path(p->config, &arena, path);
+    if (resolved != NULL) {
+        enum files_result found = files_stat(resolved, &info, &e);
+        if (found == FILES_ABSENT)
+            warn(p, m, key, "%s does not exist: mail will wait", resolved, 0);
+        else if (found == FILES_FAILED)
+            warn(p, m, key, "cannot be looked at: %s", e.text, 0);
+        else if (info.others_read)
+            warn(p, m, key, "%s can be read by other users of this machine", resolved, 0);
+    }
+    arena_deinit(&arena);
 }
 
 static void check_password_files(const struct policy *p, struct config_messages *m)

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 int command_serve(int argc, char **argv);
+int command_service(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_explain(int argc, char **argv);
 int command_user(int argc, char **argv);

@@ -23,6 +23,10 @@ bool paths_is_absolute(const char *path);
 /* folder/name in out; an absolute name stands alone. False when it does not fit. */
 MUST_USE bool paths_join(const char *folder, const char *name, char *out, size_t size);
 
+/* The same path from the root on, by the folder in which the program was started; it need not
+ * exist. False when it does not fit. */
+MUST_USE bool paths_absolute(const char *path, char *out, size_t size);
+
 /* The folder that a path lies in ("." for a bare name). False when it does not fit. */
 MUST_USE bool paths_folder(const char *path, char *out, size_t size);
 

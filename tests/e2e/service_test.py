@@ -17,7 +17,7 @@ import pytest
 
 import samples
 from delivery_test import relay_to, submit
-from postern import PATIENCE, SANITIZED, Service, free_port
+from postern import BINARY, PATIENCE, SANITIZED, Service, free_port
 from smtp import Client, Closed, client_context
 
 SECRET = "correct horse 7"
@@ -585,3 +585,20 @@ def test_load_from_many_sides_loses_and_doubles_nothing(make, sink):
     subjects = [re.search(rb"Subject: (\S+)", m.data).group(1) for m in sink.taken()]
     assert len(subjects) == len(set(subjects)) == 12 * count // 2
     assert len({f.subject() for f in service.drop()}) == len(service.drop()) == 12 * count // 2
+
+
+# -- the service manager; what it does with systemd is in tests/systemd
+
+@pytest.mark.parametrize("words", [(), ("restart",), ("start", "--json"), ("stop", "-c", "x"),
+                                   ("install", "again")])
+def test_service_words_that_make_no_sense_are_usage_errors(words):
+    done = subprocess.run([str(BINARY), "service", *words], capture_output=True, text=True)
+    assert done.returncode == 64 and "usage: postern service install" in done.stderr
+
+
+@pytest.mark.skipif(pathlib.Path("/run/systemd/system").exists(), reason="systemd runs here")
+@pytest.mark.parametrize("verb", ["install", "status", "start", "stop", "uninstall"])
+def test_service_without_systemd_says_so(verb):
+    done = subprocess.run([str(BINARY), "service", verb], capture_output=True, text=True)
+    assert done.returncode == 74 and done.stdout == ""
+    assert done.stderr.startswith(f"postern service {verb}: systemd does not run on this machine")

@@ -252,6 +252,14 @@ static void names_are_joined_and_taken_apart(void **state)
     assert_string_equal(out, "/");
     assert_true(paths_folder("b", out, sizeof out));
     assert_string_equal(out, ".");
+    char here[256], whole[300];
+    assert_true(paths_absolute("/a/b", whole, sizeof whole));
+    assert_string_equal(whole, "/a/b");
+    assert_non_null(getcwd(here, sizeof here));
+    assert_true(paths_absolute("b.yaml", whole, sizeof whole));
+    assert_memory_equal(whole, here, strlen(here));
+    assert_string_equal(whole + strlen(here), "/b.yaml");
+    assert_false(paths_absolute("/0123456789abcdef", out, sizeof out));
 }
 
 static void a_credential_is_found_in_the_folder_of_the_service_manager(void **state)
