@@ -42,6 +42,8 @@ enum files_result files_read(const char *path, size_t max, struct buf *out, stru
         goto done;
     }
     size_t total = 0;
+    if (st.st_size > 0 && (uint64_t)st.st_size <= max && (uint64_t)st.st_size < out->max - out->n)
+        (void)buf_room(out, (size_t)st.st_size + 1); /* at once, where it is known */
     for (;;) {
         uint8_t some[8192];
         ssize_t n = read(fd, some, sizeof some);

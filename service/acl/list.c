@@ -177,7 +177,8 @@ static bool add_name(struct acl_list *list, bool suffix, uint32_t text, uint32_t
                    sizeof(struct name_ref)))
         return false;
     *(suffix ? &list->suffixes : &list->names) = v;
-    ((struct name_ref *)v)[(*n)++] = (struct name_ref){text, entry};
+    ((struct name_ref *)v)[(*n)++] =
+        (struct name_ref){name_hash(span_str(list->pool + text)), text, entry};
     return true;
 }
 

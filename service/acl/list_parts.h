@@ -36,6 +36,7 @@ struct list_pattern {
 };
 
 struct name_ref {
+    uint64_t hash;
     uint32_t text;
     uint32_t entry;
 };

@@ -39,14 +39,118 @@ static int compare_v6(const void *a, const void *b)
     return order != 0 ? order : x->entry < y->entry ? -1 : x->entry > y->entry;
 }
 
-/* Lists are often made by programs, in order. */
-static void sort(void *v, size_t n, size_t size, int (*compare)(const void *, const void *))
+/* ---- sorting: by 64 bits that are at hand, and by the whole only where those are equal ---- */
+
+struct sort_key {
+    uint64_t key;
+    uint32_t at;
+};
+
+struct sorting {
+    const void *v;
+    size_t size;
+    int (*compare)(const void *, const void *);
+};
+
+static const void *element(const struct sorting *s, uint32_t at)
+{
+    return (const char *)s->v + at * s->size;
+}
+
+static bool in_order(const struct sorting *s, const struct sort_key *a, const struct sort_key *b)
+{
+    if (a->key != b->key)
+        return a->key < b->key;
+    return s->compare(element(s, a->at), element(s, b->at)) <= 0;
+}
+
+static void merge(const struct sorting *s, const struct sort_key *a, const struct sort_key *middle,
+                  const struct sort_key *end, struct sort_key *out)
+{
+    const struct sort_key *b = middle;
+    while (a < middle && b < end)
+        *out++ = in_order(s, a, b) ? *a++ : *b++;
+    while (a < middle)
+        *out++ = *a++;
+    while (b < end)
+        *out++ = *b++;
+}
+
+/* keys and spare have n each; returns the one that holds the result. */
+static struct sort_key *sort_keys(const struct sorting *s, struct sort_key *keys,
+                                  struct sort_key *spare, size_t n)
+{
+    for (size_t width = 1; width < n; width *= 2) {
+        for (size_t i = 0; i < n; i += 2 * width) {
+            size_t middle = i + width < n ? i + width : n, end = i + 2 * width;
+            merge(s, keys + i, keys + middle, keys + (end < n ? end : n), spare + i);
+        }
+        struct sort_key *sorted = spare;
+        spare = keys;
+        keys = sorted;
+    }
+    return keys;
+}
+
+static bool is_sorted(const struct sorting *s, size_t n)
 {
     for (size_t i = 1; i < n; i++)
-        if (compare((char *)v + (i - 1) * size, (char *)v + i * size) > 0) {
-            qsort(v, n, size, compare);
-            return;
-        }
+        if (s->compare(element(s, (uint32_t)i - 1), element(s, (uint32_t)i)) > 0)
+            return false;
+    return true; /* lists are often made by programs, in order */
+}
+
+/* *v becomes another block. False: no memory. */
+static bool sort(void **v, size_t *cap, size_t n, size_t size, uint64_t (*key)(const void *),
+                 int (*compare)(const void *, const void *))
+{
+    const struct sorting s = {*v, size, compare};
+    if (is_sorted(&s, n))
+        return true;
+    struct sort_key *keys = malloc(2 * n * sizeof *keys);
+    char *out = malloc(n * size);
+    bool ok = keys != NULL && out != NULL;
+    for (size_t i = 0; ok && i < n; i++)
+        keys[i] = (struct sort_key){key(element(&s, (uint32_t)i)), (uint32_t)i};
+    if (ok) {
+        const struct sort_key *sorted = sort_keys(&s, keys, keys + n, n);
+        for (size_t i = 0; i < n; i++)
+            memcpy(out + i * size, element(&s, sorted[i].at), size);
+        free(*v);
+        *v = out;
+        *cap = n;
+        out = NULL;
+    }
+    free(keys);
+    free(out);
+    return ok;
+}
+
+static uint64_t v4_key(const void *x)
+{
+    const struct v4_interval *v4 = x;
+    return (uint64_t)v4->first << 32 | (UINT32_MAX - v4->last);
+}
+
+static uint64_t v6_key(const void *x)
+{
+    return trie_key_of(&((const struct v6_interval *)x)->first).high;
+}
+
+static bool sort_v4(struct acl_list *list)
+{
+    void *v = list->v4;
+    bool ok = sort(&v, &list->cap_v4, list->n_v4, sizeof *list->v4, v4_key, compare_v4);
+    list->v4 = v;
+    return ok;
+}
+
+static bool sort_v6(struct acl_list *list)
+{
+    void *v = list->v6;
+    bool ok = sort(&v, &list->cap_v6, list->n_v6, sizeof *list->v6, v6_key, compare_v6);
+    list->v6 = v;
+    return ok;
 }
 
 /* ---- what holds the same ---- */
@@ -82,7 +186,8 @@ static bool keep_text(struct acl_list *list, uint32_t entry, const struct netadd
 static bool disjoin_v4(struct acl_list *list)
 {
     size_t kept = 0;
-    sort(list->v4, list->n_v4, sizeof *list->v4, compare_v4);
+    if (!sort_v4(list))
+        return false;
     for (size_t i = 0; i < list->n_v4; i++) {
         struct v4_interval x = list->v4[i];
         const struct v4_interval *before = kept == 0 ? NULL : &list->v4[kept - 1];
@@ -120,7 +225,8 @@ static struct netaddr after(struct netaddr a)
 static bool disjoin_v6(struct acl_list *list)
 {
     size_t kept = 0;
-    sort(list->v6, list->n_v6, sizeof *list->v6, compare_v6);
+    if (!sort_v6(list))
+        return false;
     for (size_t i = 0; i < list->n_v6; i++) {
         struct v6_interval x = list->v6[i];
         const struct v6_interval *before = kept == 0 ? NULL : &list->v6[kept - 1];
@@ -173,7 +279,8 @@ static bool build_table(struct acl_list *list, struct name_table *table,
     if (!name_table_init(table, n))
         return false;
     for (size_t i = 0; i < n; i++) {
-        uint32_t there = name_table_put(table, list->pool, refs[i].text, refs[i].entry);
+        uint32_t there =
+            name_table_put(table, list->pool, refs[i].text, refs[i].hash, refs[i].entry);
         if (!note_names(list, refs[i].entry, there, true))
             return false;
     }

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-static uint64_t hash_of(struct span name)
+uint64_t name_hash(struct span name)
 {
     uint64_t h = 0xcbf29ce484222325u; /* FNV-1a; the table holds the administrator's names only */
     for (size_t i = 0; i < name.n; i++) {
@@ -42,24 +42,27 @@ size_t name_table_memory(const struct name_table *t)
     return t->size * (sizeof *t->slots + sizeof *t->tags);
 }
 
-/* The slot of the name, or the free one where it would go. */
-static size_t find(const struct name_table *t, const char *pool, struct span name, uint8_t *tag)
+static uint8_t tag_of(uint64_t hash)
 {
-    uint64_t hash = hash_of(name);
-    size_t at = (size_t)hash & (t->size - 1);
-    *tag = (uint8_t)(hash >> 56 | 1);
-    while (t->tags[at] != 0 &&
-           (t->tags[at] != *tag || !span_equal_nocase(span_str(pool + t->slots[at].text), name)))
-        at = (at + 1) & (t->size - 1);
-    return at;
+    return (uint8_t)(hash >> 56 | 1);
 }
 
-uint32_t name_table_put(struct name_table *t, const char *pool, uint32_t text, uint32_t value)
+/* The next slot from *at on with this tag; false: it is free. */
+static bool next_slot(const struct name_table *t, size_t *at, uint8_t tag)
 {
-    uint8_t tag;
-    size_t at = find(t, pool, span_str(pool + text), &tag);
-    if (t->tags[at] != 0)
-        return t->slots[at].value;
+    while (t->tags[*at] != 0 && t->tags[*at] != tag)
+        *at = (*at + 1) & (t->size - 1);
+    return t->tags[*at] != 0;
+}
+
+uint32_t name_table_put(struct name_table *t, const char *pool, uint32_t text, uint64_t hash,
+                        uint32_t value)
+{
+    uint8_t tag = tag_of(hash);
+    size_t at = (size_t)hash & (t->size - 1);
+    for (; next_slot(t, &at, tag); at = (at + 1) & (t->size - 1))
+        if (span_equal_nocase(span_str(pool + t->slots[at].text), span_str(pool + text)))
+            return t->slots[at].value;
     t->tags[at] = tag;
     t->slots[at] = (struct name_slot){.text = text, .value = value};
     return NAME_NONE;
@@ -67,11 +70,14 @@ uint32_t name_table_put(struct name_table *t, const char *pool, uint32_t text, u
 
 uint32_t name_table_get(const struct name_table *t, const char *pool, struct span name)
 {
-    uint8_t tag;
     if (t->size == 0)
         return NAME_NONE;
-    size_t at = find(t, pool, name, &tag);
-    return t->tags[at] == 0 ? NAME_NONE : t->slots[at].value;
+    uint64_t hash = name_hash(name);
+    size_t at = (size_t)hash & (t->size - 1);
+    for (; next_slot(t, &at, tag_of(hash)); at = (at + 1) & (t->size - 1))
+        if (span_equal_nocase(span_str(pool + t->slots[at].text), name))
+            return t->slots[at].value;
+    return NAME_NONE;
 }
 
 uint32_t name_table_get_suffix(const struct name_table *t, const char *pool, struct span name)

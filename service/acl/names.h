@@ -25,8 +25,13 @@ void name_table_deinit(struct name_table *t);
 
 size_t name_table_memory(const struct name_table *t);
 
-/* Returns the value of an equal name that is there already (case apart), else NAME_NONE. */
-uint32_t name_table_put(struct name_table *t, const char *pool, uint32_t text, uint32_t value);
+/* Of a name, case apart: to be taken while its text is at hand. */
+uint64_t name_hash(struct span name);
+
+/* Returns the value of an equal name that is there already (case apart), else NAME_NONE. The text
+ * is only looked at where another name has the same place and tag. */
+uint32_t name_table_put(struct name_table *t, const char *pool, uint32_t text, uint64_t hash,
+                        uint32_t value);
 
 /* The value, or NAME_NONE. */
 uint32_t name_table_get(const struct name_table *t, const char *pool, struct span name);

@@ -5,20 +5,69 @@
 #include "acl/list_parts.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* 10,000 domains with names of usual length stay far below it. */
 enum { POLICY_MEMORY_MAX = 256 * 1024 * 1024 };
 
-/* Formats at the given place, with room for size bytes. */
-static void put_at(char *out, size_t size, const char *format, va_list args)
+struct writer {
+    char *out;
+    size_t room; /* the NUL's place included */
+};
+
+static void write_bytes(struct writer *w, const char *text, size_t n)
 {
-    (void)vsnprintf(out, size, format, args);
-    for (char *c = out; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
+    for (size_t i = 0; i < n && w->room > 1; i++, w->room--) {
+        unsigned char c = (unsigned char)text[i];
+        *w->out++ = c < 0x20 || c == 0x7f ? '?' : text[i];
+    }
+}
+
+static void write_number(struct writer *w, size_t value)
+{
+    char digits[24];
+    size_t at = sizeof digits;
+    do
+        digits[--at] = (char)('0' + value % 10);
+    while ((value /= 10) > 0);
+    write_bytes(w, digits + at, sizeof digits - at);
+}
+
+/* %s, %.*s, %u and %zu, which is all that a reason needs: a decision is made of some ten texts, and
+ * vsnprintf would take longer over them than over the look-up among a million entries. */
+static const char *write_value(struct writer *w, const char *f, va_list *args)
+{
+    switch (*f) {
+    case 's': {
+        const char *text = va_arg(*args, const char *);
+        write_bytes(w, text, strlen(text));
+        return f + 1;
+    }
+    case '.': {
+        int n = va_arg(*args, int);
+        const char *text = va_arg(*args, const char *);
+        write_bytes(w, text, n < 0 ? 0 : (size_t)n);
+        return f + 3; /* ".*s" */
+    }
+    case 'u': write_number(w, va_arg(*args, unsigned)); return f + 1;
+    case 'z': write_number(w, va_arg(*args, size_t)); return f + 2;
+    default: write_bytes(w, "%", 1); return f;
+    }
+}
+
+/* Formats at the given place, with room for size bytes; control bytes become '?'. */
+static void put_at(char *out, size_t size, const char *format, va_list *args)
+{
+    struct writer w = {out, size};
+    for (const char *f = format; *f != '\0';) {
+        size_t plain = strcspn(f, "%");
+        write_bytes(&w, f, plain);
+        f += plain;
+        if (*f == '%')
+            f = write_value(&w, f + 1, args);
+    }
+    *w.out = '\0';
 }
 
 void reason_append(char *out, size_t size, const char *format, ...)
@@ -26,7 +75,7 @@ void reason_append(char *out, size_t size, const char *format, ...)
     size_t at = strlen(out);
     va_list args;
     va_start(args, format);
-    put_at(out + at, size - at, format, args);
+    put_at(out + at, size - at, format, &args);
     va_end(args);
 }
 
@@ -34,18 +83,15 @@ void reason_put(char *out, size_t size, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    put_at(out, size, format, args);
+    put_at(out, size, format, &args);
     va_end(args);
 }
 
 void reason_copy(char *out, size_t size, const char *text)
 {
-    size_t n = strlen(text);
-    if (n >= size)
-        n = size - 1;
-    for (size_t i = 0; i < n; i++)
-        out[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
-    out[n] = '\0';
+    struct writer w = {out, size};
+    write_bytes(&w, text, strlen(text));
+    *w.out = '\0';
 }
 
 void reason_append_at(char *out, size_t size, const struct acl_position *at)
@@ -123,7 +169,8 @@ static bool keep_domain(struct acl_policy *p, const struct acl_domain_options *f
     uint32_t offset = (uint32_t)*pool_used;
     memcpy(p->pool + offset, name.p, name.n);
     *pool_used += name.n + 1;
-    uint32_t there = name_table_put(wildcard ? &p->suffix : &p->exact, p->pool, offset, index);
+    uint32_t there =
+        name_table_put(wildcard ? &p->suffix : &p->exact, p->pool, offset, name_hash(name), index);
     if (there != NAME_NONE) {
         reason_put(text, sizeof text, "%s: stands already at line %u, expected each domain once",
                    d->name, p->domains[there].at.line);

@@ -56,7 +56,7 @@ bool policy_anonymous(const struct acl_policy *p, size_t listener);
 enum acl_match control_judge(const struct control *control, const struct acl_facts *facts,
                              struct acl_hit *hit);
 
-/* printf into a field of the reason; cut to fit, control bytes become '?'. */
+/* printf into a field of the reason, of %s, %.*s, %u, %zu; cut to fit, control bytes become '?'. */
 void reason_put(char *out, size_t size, const char *format, ...) PRINTF_LIKE(3, 4);
 /* The text as it is, cut to fit; quicker than "%s". */
 void reason_copy(char *out, size_t size, const char *text);

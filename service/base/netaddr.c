@@ -131,6 +131,14 @@ static void format_v4(const uint8_t four[4], char *out)
     }
 }
 
+static char *format_group(unsigned v, char *out)
+{
+    for (int shift = 12; shift >= 0; shift -= 4)
+        if (v >> shift != 0 || shift == 0)
+            *out++ = "0123456789abcdef"[v >> shift & 15];
+    return out;
+}
+
 void netaddr_format(const struct netaddr *a, char *out)
 {
     const uint8_t *b = a->b;
@@ -149,19 +157,18 @@ void netaddr_format(const struct netaddr *a, char *out)
         }
         i += n;
     }
-    size_t at = 0;
     for (int i = 0; i < 8; i++) {
         if (i == best) {
-            at += (size_t)snprintf(out + at, NETADDR_TEXT_MAX - at, "::");
+            *out++ = ':';
+            *out++ = ':';
             i += best_n - 1;
             continue;
         }
-        const char *colon = i > 0 && i != best + best_n ? ":" : "";
-        if (best < 0)
-            colon = i > 0 ? ":" : "";
-        at += (size_t)snprintf(out + at, NETADDR_TEXT_MAX - at, "%s%x", colon,
-                               (unsigned)(b[2 * i] << 8 | b[2 * i + 1]));
+        if (i > 0 && (best < 0 || i != best + best_n))
+            *out++ = ':';
+        out = format_group((unsigned)(b[2 * i] << 8 | b[2 * i + 1]), out);
     }
+    *out = '\0';
 }
 
 void netaddr_prefix(const struct netaddr *a, unsigned bits, struct netaddr *first,

@@ -17,6 +17,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/e2e"))
 sys.dont_write_bytecode = True
+sys.path.insert(0, str(ROOT / "tests/bench"))
+import access  # noqa: E402  (path first)
 from postern import BINARY, Certificates, Service, free_port  # noqa: E402  (path first)
 
 POSTFIX = {
@@ -305,7 +307,11 @@ def bench_instructions(folder, certificates):
     print(f"instructions a message of 4 KiB, accepted and dropped: {per / (many - few) / 1000:.0f} thousand")
 
 
-SECTIONS = {"start": bench_start, "idle": bench_idle, "accept": bench_accept, "relay": bench_relay,
+def bench_access(folder, certificates):
+    access.bench_access(folder, certificates, fresh, Service)
+
+
+SECTIONS = {"access": bench_access, "start": bench_start, "idle": bench_idle, "accept": bench_accept, "relay": bench_relay,
             "instructions": bench_instructions}
 
 
