@@ -1,6 +1,9 @@
 """The `file:` lists of a running service: watched, swapped, refused when faulty."""
 import os
+import re
 import time
+
+import pytest
 
 from policy_test import ALLOWED, REFUSED, live
 
@@ -77,3 +80,21 @@ def test_a_half_edited_configuration_does_not_matter_to_a_changed_list(make):
     service.wait_log(r"access\.lists\.reloaded")
     assert live(service, "127.0.5.6", "x@other.example") == ALLOWED
     assert service.cli("reload").returncode == 78
+
+
+OPEN_FILES = {"two halves": "10.0.0.0/8\n0.0.0.0/1\n128.0.0.0/1\n", "everybody": "0.0.0.0/0\n",
+              "ipv6": "::/0\n", "a public range": "10.0.0.0-20.0.0.0\n", "pattern": "/^.*\\.[a-z]+$/\n",
+              "wildcard": "*.com\n", "many pieces": "".join(f"{i}.0.0.0/8\n" for i in range(1, 224))}
+
+
+@pytest.mark.parametrize("name", OPEN_FILES)
+def test_an_open_relay_hidden_in_a_file_is_found_and_does_not_start(make, name):
+    service = make({"access": {"relay": {"list": ["file:clients.txt"]}}})
+    (service.folder / "clients.txt").write_text(OPEN_FILES[name])
+    done = service.cli("check")
+    assert done.returncode == 78 and re.search(r"clients\.txt:\d+:\d+: .*open relay", done.stderr), done
+    service.start(wait=False)
+    assert service.process.wait(30) == 78
+    service.write({"access": {"i_know_this_is_an_open_relay": True}})
+    assert service.cli("check").returncode == 0
+    service.start()
