@@ -120,7 +120,7 @@ static void watchdog_tick(void *arg)
     struct run *r = arg;
     bool all = true;
     if (r->stopping)
-        return; /* the drain uses the same items; the manager has its own time-out for a stop */
+        return; /* the manager has its own time-out for a stop */
     for (size_t i = 0; i < r->desk_count; i++)
         all = all && atomic_load(&r->desks[i].alive);
     all = all && atomic_load(&r->courier.alive);
@@ -385,7 +385,7 @@ static bool open_acceptor(struct run *r, struct err *e)
 static void start_courier(struct worker_item *item, struct worker *w)
 {
     (void)w;
-    courier_start(LIST_ENTRY(item, struct run, courier_drained_item)->env.courier);
+    courier_start(LIST_ENTRY(item, struct run, courier_start_item)->env.courier);
 }
 
 static bool start_workers(struct run *r, struct err *e)
@@ -396,8 +396,8 @@ static bool start_workers(struct run *r, struct err *e)
         if (!d->started)
             return false;
     }
-    r->courier_drained_item.run = start_courier;
-    worker_post(r->courier.desk.worker, &r->courier_drained_item);
+    r->courier_start_item.run = start_courier;
+    worker_post(r->courier.desk.worker, &r->courier_start_item);
     return true;
 }
 

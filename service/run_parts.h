@@ -23,7 +23,7 @@ struct run_listener {
 struct run_desk {
     struct session_desk desk;
     atomic_bool alive; /* it answered the last ping */
-    struct worker_item ping;
+    struct worker_item ping, drain; /* each is under way once at most */
     bool started;
 };
 
@@ -69,7 +69,7 @@ struct run {
     uint64_t stop_deadline_ms;
     bool host_started, stopping;
     atomic_bool courier_drained;
-    struct worker_item courier_drained_item;
+    struct worker_item courier_start_item, courier_drained_item;
     uint64_t descriptors;
 };
 

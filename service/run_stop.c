@@ -62,8 +62,8 @@ void run_stop_requested(struct worker_item *item, struct worker *w)
     acceptor_stop(r->env.acceptor);
     pickup_stop(r->pickup);
     for (size_t i = 0; i < r->desk_count; i++) {
-        r->desks[i].ping.run = drain_desk;
-        worker_post(r->desks[i].desk.worker, &r->desks[i].ping);
+        r->desks[i].drain.run = drain_desk;
+        worker_post(r->desks[i].desk.worker, &r->desks[i].drain);
     }
     r->courier_drained_item.run = drain_courier;
     worker_post(r->courier.desk.worker, &r->courier_drained_item);
