@@ -77,6 +77,7 @@ static void info_of(const struct stat *st, struct files_info *out)
         .identity = {(uint64_t)st->st_dev, (uint64_t)st->st_ino},
         .regular = S_ISREG(st->st_mode),
         .folder = S_ISDIR(st->st_mode),
+        .mode = (unsigned)st->st_mode & 07777u,
         .others_read = (st->st_mode & (S_IRGRP | S_IROTH)) != 0,
         .others_write = (st->st_mode & (S_IWGRP | S_IWOTH)) != 0,
     };

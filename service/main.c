@@ -23,6 +23,7 @@ static const struct command commands[] = {
     {"queue", command_queue, "list, show, hold, release, retry or remove queued messages"},
     {"sessions", command_sessions, "list or close the clients' sessions"},
     {"reload", command_reload, "let the running service take the changed configuration over"},
+    {"access", command_access, "show or change the access lists, or ask them about a client"},
     {"import", command_import, "make a configuration out of the settings of IIS's SMTP service"},
     {"send", command_send, "send a test message"},
     {"version", command_version, "print the version"},

@@ -60,6 +60,7 @@ static struct yaml_node *new_node(struct reader *r, enum yaml_kind kind, yaml_ma
         return stop(r, mark_pos(mark), "out of memory");
     node->kind = kind;
     node->at = mark_pos(mark);
+    node->begin = mark.index;
     node->text = "";
     return node;
 }
@@ -76,6 +77,7 @@ static struct yaml_node *read_scalar(struct reader *r, const yaml_event_t *event
     node->text = arena_span_str(r->arena, text);
     if (node->text == NULL)
         return stop(r, node->at, "out of memory");
+    node->end = event->end_mark.index;
     node->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     node->null = node->plain && is_null(node->text);
     return node;
@@ -97,11 +99,14 @@ static struct yaml_node *read_node(struct reader *r, const yaml_event_t *event, 
 static struct yaml_node *read_list(struct reader *r, const yaml_event_t *start, unsigned depth)
 {
     struct yaml_node *list = new_node(r, YAML_LIST, start->start_mark);
+    if (list != NULL)
+        list->flow = start->data.sequence_start.style == YAML_FLOW_SEQUENCE_STYLE;
     while (list != NULL) {
         yaml_event_t event;
         if (!next(r, &event))
             return NULL;
         if (event.type == YAML_SEQUENCE_END_EVENT) {
+            list->end = event.end_mark.index;
             yaml_event_delete(&event);
             return list;
         }
@@ -138,11 +143,14 @@ static bool add_pair(struct reader *r, struct yaml_node *map, struct yaml_pair p
 static struct yaml_node *read_map(struct reader *r, const yaml_event_t *start, unsigned depth)
 {
     struct yaml_node *map = new_node(r, YAML_MAP, start->start_mark);
+    if (map != NULL)
+        map->flow = start->data.mapping_start.style == YAML_FLOW_MAPPING_STYLE;
     while (map != NULL) {
         yaml_event_t event;
         if (!next(r, &event))
             return NULL;
         if (event.type == YAML_MAPPING_END_EVENT) {
+            map->end = event.end_mark.index;
             yaml_event_delete(&event);
             return map;
         }
@@ -158,7 +166,8 @@ static struct yaml_node *read_map(struct reader *r, const yaml_event_t *start, u
             return NULL;
         struct yaml_node *value = read_node(r, &event, depth + 1);
         yaml_event_delete(&event);
-        if (value == NULL || !add_pair(r, map, (struct yaml_pair){key->text, at, value}))
+        if (value == NULL ||
+            !add_pair(r, map, (struct yaml_pair){key->text, at, key->begin, key->end, value}))
             return NULL;
     }
     return NULL;

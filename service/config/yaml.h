@@ -23,9 +23,12 @@ struct yaml_pair;
 struct yaml_node {
     enum yaml_kind kind;
     struct config_pos at;
-    const char *text; /* of a scalar, free of control characters; "" for the others */
-    bool plain;       /* a scalar without quotes */
-    bool null;        /* a plain scalar that stands for nothing: empty, ~, null */
+    size_t begin, end; /* in characters of the text, without a byte order mark; the end holds for
+                          scalars and for what stands in brackets or braces */
+    bool flow;         /* a list or mapping in brackets or braces */
+    const char *text;  /* of a scalar, free of control characters; "" for the others */
+    bool plain;        /* a scalar without quotes */
+    bool null;         /* a plain scalar that stands for nothing: empty, ~, null */
     size_t count;
     struct yaml_node **items; /* of a list */
     struct yaml_pair *pairs;  /* of a mapping, in the file's order, each key once */
@@ -33,7 +36,8 @@ struct yaml_node {
 
 struct yaml_pair {
     const char *key;
-    struct config_pos at; /* of the key */
+    struct config_pos at;      /* of the key */
+    size_t key_begin, key_end; /* as a node's */
     struct yaml_node *value;
 };
 

@@ -19,6 +19,7 @@ struct files_info {
     int64_t modified_wall_ms;
     uint64_t identity[2]; /* device and inode: the same file under another name has the same */
     bool regular, folder;
+    unsigned mode; /* POSIX permission bits; 0 where the system has no such thing */
     bool others_read, others_write; /* somebody besides the owner (and root) may */
 };
 enum files_result files_stat(const char *path, struct files_info *out, struct err *e); /* no link */
