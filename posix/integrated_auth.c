@@ -132,11 +132,6 @@ bool integrated_can_wrap(const struct integrated_context *c)
     return c->kerberos != NULL;
 }
 
-bool integrated_wants_layer(const struct integrated_context *c)
-{
-    return c->kerberos != NULL && gss_login_wants_layer(c->kerberos);
-}
-
 bool integrated_wrap(struct integrated_context *c, struct span in, struct buf *out)
 {
     return c->kerberos != NULL && gss_login_wrap(c->kerberos, in, out);

@@ -282,11 +282,6 @@ const char *gss_login_principal(const struct gss_login *l)
     return l->principal;
 }
 
-bool gss_login_wants_layer(const struct gss_login *l)
-{
-    return (l->flags & GSS_C_CONF_FLAG) != 0;
-}
-
 bool gss_login_wrap(struct gss_login *l, struct span in, struct buf *out)
 {
     OM_uint32 minor;

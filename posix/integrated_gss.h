@@ -22,7 +22,6 @@ enum integrated_result gss_login_step(struct gss_login *l, struct span in, struc
                                       char reason[INTEGRATED_REASON_MAX]);
 const char *gss_login_realm(const struct gss_login *l);
 const char *gss_login_principal(const struct gss_login *l); /* without the realm */
-bool gss_login_wants_layer(const struct gss_login *l);
 bool gss_login_wrap(struct gss_login *l, struct span in, struct buf *out);
 bool gss_login_unwrap(struct gss_login *l, struct span in, struct buf *out);
 

@@ -89,8 +89,6 @@ const char *integrated_account(const struct integrated_context *c);
 
 /* After INTEGRATED_DONE: whether this context can protect messages (Kerberos can). */
 bool integrated_can_wrap(const struct integrated_context *c);
-/* Whether the client asked for confidentiality, which SMTP has from TLS alone. */
-bool integrated_wants_layer(const struct integrated_context *c);
 /* Integrity without confidentiality, as RFC 4752 section 3.1 wants it. */
 bool integrated_wrap(struct integrated_context *c, struct span in, struct buf *out);
 /* False: it was not made by the client of this context. */
