@@ -1,6 +1,14 @@
 #include "auth/gss_token.h"
 
-enum { TAG_APPLICATION_0 = 0x60, TAG_OID = 0x06, TAG_CONTEXT_0 = 0xa0, TAG_SEQUENCE = 0x30 };
+enum {
+    TAG_APPLICATION_0 = 0x60,
+    TAG_OID = 0x06,
+    TAG_OCTETS = 0x04,
+    TAG_SEQUENCE = 0x30,
+    TAG_CONTEXT_0 = 0xa0,
+    TAG_CONTEXT_1 = 0xa1,
+    TAG_CONTEXT_2 = 0xa2,
+};
 enum { MECHANISMS_MAX = 32 };
 
 static const uint8_t oid_spnego[] = {0x2b, 0x06, 0x01, 0x05, 0x05, 0x02};
@@ -78,4 +86,20 @@ struct gss_token gss_token_look(struct span token)
     else
         t = (struct gss_token){.kind = GSS_TOKEN_NONE};
     return t;
+}
+
+/* NegTokenResp ::= SEQUENCE { negState [0], supportedMech [1], responseToken [2] OCTET STRING,
+ * mechListMIC [3] }, each of them optional, behind the choice negTokenResp [1]. */
+struct span gss_token_response(struct span token)
+{
+    struct span choice, sequence, part, octets, in = token;
+    if (in.n == 0 || in.p[0] != TAG_CONTEXT_1)
+        return token;
+    if (!take(&in, TAG_CONTEXT_1, &choice) || !take(&choice, TAG_SEQUENCE, &sequence))
+        return span_sub(token, 0, 0);
+    (void)take(&sequence, TAG_CONTEXT_0, &part);
+    (void)take(&sequence, TAG_CONTEXT_1, &part);
+    if (!take(&sequence, TAG_CONTEXT_2, &part) || !take(&part, TAG_OCTETS, &octets))
+        return span_sub(token, 0, 0);
+    return octets;
 }

@@ -25,4 +25,8 @@ struct gss_token {
 
 struct gss_token gss_token_look(struct span token);
 
+/* What a later token of SPNEGO carries: the responseToken of a NegTokenResp (RFC 4178 section
+ * 4.2.2); a token that is no NegTokenResp as it is. Empty where there is none. */
+struct span gss_token_response(struct span token);
+
 #endif

@@ -198,11 +198,12 @@ bool lockout_tell(struct lockout *t, struct span account, uint64_t fingerprint,
         if (fingerprint != 0)
             remember(en->proved, PROVED_MAX, fingerprint, now_ms);
         return false;
-    case LOCKOUT_WRONG: break;
+    case LOCKOUT_WRONG:
+    case LOCKOUT_WRONG_PROOF: break;
     }
     forget_old(en, limits, now_ms);
     drop_known(en->proved, PROVED_MAX, fingerprint);
-    if (fingerprint != 0)
+    if (fingerprint != 0 && answer == LOCKOUT_WRONG)
         remember(en->wrong, WRONG_MAX, fingerprint, now_ms);
     bool held_before = en->bad >= common_tries(limits);
     en->bad++;

@@ -44,6 +44,9 @@ enum lockout_verdict {
 enum lockout_answer {
     LOCKOUT_RIGHT,
     LOCKOUT_WRONG,
+    /* the same where the fingerprint is not of the password, but of where its proof came from (NTLM
+     * shows no password): it is no longer proved, and nothing is known to be wrong */
+    LOCKOUT_WRONG_PROOF,
     LOCKOUT_NO_ANSWER, /* the domain did not say */
 };
 

@@ -2,6 +2,7 @@
 
 #include "auth/exchange_parts.h"
 #include "auth/gss_token.h"
+#include "auth/ntlm_name.h"
 #include "platform/integrated_auth.h"
 
 #include <stdio.h>
@@ -158,10 +159,84 @@ static enum auth_outcome handshake_done(struct auth_exchange *x)
     return has_layer_step(x) ? offer_layer(x) : finish(x);
 }
 
+/* Whose wrong password it will be if it is one: that account of the domain that is named, or of the
+ * first that this machine has joined, which is asked where the client names none or its own. */
+static const struct auth_domain *find_suspect(struct auth_exchange *x, struct span in,
+                                              struct identity *who)
+{
+    const struct auth_options *o = &x->s->options;
+    struct ntlm_name n;
+    char name[2 * NTLM_NAME_MAX];
+    if (!is_ntlm(x->integrated.package) || !ntlm_name_look(in, &n))
+        return NULL;
+    (void)snprintf(name, sizeof name, "%s%s%s", n.domain, n.domain[0] != 0 ? "\\" : "", n.account);
+    (void)snprintf(x->name, sizeof x->name, "%s", name);
+    bool found = (n.domain[0] != 0 || strchr(n.account, '@') != NULL) &&
+                 identity_resolve(span_str(name), o, who) == IDENTITY_OK &&
+                 o->domains[who->domain].backend != AUTH_BACKEND_USERDB;
+    for (size_t i = 0; !found && i < o->domain_count; i++) {
+        const struct auth_domain *d = &o->domains[i];
+        if (d->backend == AUTH_BACKEND_USERDB || identity_is_local(d, o))
+            continue;
+        int account_n = (int)strcspn(n.account, "@");
+        (void)snprintf(name, sizeof name, "%.*s\\%.*s", NTLM_NAME_MAX - 1, d->name, account_n,
+                       n.account);
+        found = identity_resolve(span_str(name), o, who) == IDENTITY_OK;
+    }
+    return found ? &o->domains[who->domain] : NULL;
+}
+
+static enum lockout_answer answer_of(enum integrated_result result)
+{
+    switch (result) {
+    case INTEGRATED_DONE: return LOCKOUT_RIGHT;
+    case INTEGRATED_REFUSED:
+    case INTEGRATED_GUEST: return LOCKOUT_WRONG_PROOF;
+    case INTEGRATED_CONTINUE:
+    case INTEGRATED_MALFORMED:
+    case INTEGRATED_UNAVAILABLE: break;
+    }
+    return LOCKOUT_NO_ANSWER;
+}
+
+/* NTLM's wrong passwords count in the domain like others, so they are held back like others. What
+ * is remembered as proved is the address: an NTLM answer is another one each time. */
+static enum auth_outcome step_guarded(struct auth_exchange *x, struct span in,
+                                      enum integrated_result *result,
+                                      char reason[INTEGRATED_REASON_MAX])
+{
+    struct identity who;
+    const struct auth_domain *d = find_suspect(x, in, &who);
+    uint8_t from[13] = "\0NTLM"; /* no password begins so */
+    const uint64_t key = auth_share_key(&x->peer.client);
+    memcpy(from + 5, &key, sizeof key);
+    const struct span proof = span_of(from, sizeof from);
+    if (d != NULL) {
+        switch (auth_lockout_ask(x->auth, d, who.canonical, proof)) {
+        case LOCKOUT_ASK: break;
+        case LOCKOUT_WAIT:
+            return exchange_refuse(x, AUTH_UNAVAILABLE,
+                                   "other passwords of this account are still being tried");
+        case LOCKOUT_KNOWN_WRONG: /* never told for this kind of proof */
+        case LOCKOUT_HELD_BACK:
+            return exchange_refuse(x, AUTH_THROTTLED,
+                                   "too many wrong passwords for this account: its domain is not "
+                                   "asked for a while, so that it is not locked there");
+        }
+    }
+    *result = integrated_step(x->integrated.context, in, &x->integrated.reply, reason);
+    if (d != NULL)
+        auth_lockout_tell(x->auth, d, who.canonical, proof, answer_of(*result));
+    return AUTH_CONTINUE;
+}
+
 static enum auth_outcome handshake(struct auth_exchange *x, struct span in)
 {
     char reason[INTEGRATED_REASON_MAX] = "";
-    switch (integrated_step(x->integrated.context, in, &x->integrated.reply, reason)) {
+    enum integrated_result result = INTEGRATED_UNAVAILABLE;
+    if (step_guarded(x, in, &result, reason) != AUTH_CONTINUE)
+        return x->verdict;
+    switch (result) {
     case INTEGRATED_CONTINUE:
         x->integrated.phase = INTEGRATED_PHASE_HANDSHAKE;
         return AUTH_CONTINUE;

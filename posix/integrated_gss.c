@@ -303,6 +303,8 @@ bool gss_login_unwrap(struct gss_login *l, struct span in, struct buf *out)
     bool ok = l->context != GSS_C_NO_CONTEXT &&
               gss_unwrap(&minor, l->context, &wrapped, &clear, NULL, NULL) == GSS_S_COMPLETE &&
               buf_add(out, span_of(clear.value, clear.length));
+    if (clear.value != NULL && clear.length == 0)
+        clear.length = 1; /* MIT allocates for an empty message too, and frees none */
     (void)gss_release_buffer(&minor, &clear);
     return ok;
 }

@@ -1,5 +1,6 @@
-/* A client's first token (byte 0 even), a helper's line (odd). */
+/* A client's token, the first or a later one (byte 0 even), a helper's line (odd). */
 #include "auth/gss_token.h"
+#include "auth/ntlm_name.h"
 #include "posix/ntlm_reply.h"
 
 #include <stdlib.h>
@@ -19,6 +20,13 @@ static void token(struct span s)
     check(!t.kerberos_first || !t.ntlm_first);
     if (t.kind == GSS_TOKEN_KERBEROS || t.kind == GSS_TOKEN_SPNEGO) /* its length is exact */
         check(gss_token_look(span_sub(s, 0, s.n - 1)).kind == GSS_TOKEN_NONE);
+    struct ntlm_name n;
+    check(gss_token_response(s).n <= s.n);
+    if (ntlm_name_look(s, &n)) {
+        check(n.account[0] != 0 && strlen(n.account) < NTLM_NAME_MAX);
+        check(strchr(n.account, '\\') == NULL && strchr(n.domain, '\\') == NULL);
+        check(t.kind == GSS_TOKEN_NONE);
+    }
 }
 
 static void line(struct span s, bool spnego)

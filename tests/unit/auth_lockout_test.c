@@ -55,6 +55,27 @@ after_three_different_wrong_ones_a_new_one_is_held_back_until_the_window_is_over
     lockout_free(&t);
 }
 
+/* NTLM: 7 is where the proof came from, not what it was. */
+static void a_wrong_proof_unproves_and_is_not_remembered_as_wrong(void **state)
+{
+    (void)state;
+    struct lockout *t = fresh();
+    static const struct step steps[] = {
+        {0, 7, LOCKOUT_ASK, LOCKOUT_RIGHT}, /* proved, so that the last try is kept for it */
+        {2, 1, LOCKOUT_ASK, LOCKOUT_WRONG},
+        {2, 2, LOCKOUT_ASK, LOCKOUT_WRONG},
+        {2, 3, LOCKOUT_ASK, LOCKOUT_WRONG},
+        {2, 8, LOCKOUT_HELD_BACK, LOCKOUT_WRONG},
+        {2, 7, LOCKOUT_ASK, LOCKOUT_WRONG_PROOF},
+        {2, 7, LOCKOUT_HELD_BACK, LOCKOUT_WRONG_PROOF},
+        {32, 7, LOCKOUT_ASK, LOCKOUT_WRONG_PROOF},
+        {32, 7, LOCKOUT_ASK, LOCKOUT_WRONG_PROOF}, /* another password, from the same place */
+        {32, 7, LOCKOUT_ASK, LOCKOUT_RIGHT},
+    };
+    PLAY(t, &four, steps);
+    lockout_free(&t);
+}
+
 static void a_right_password_clears_the_account_as_it_does_in_the_domain(void **state)
 {
     (void)state;
@@ -258,6 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(
             after_three_different_wrong_ones_a_new_one_is_held_back_until_the_window_is_over),
+        cmocka_unit_test(a_wrong_proof_unproves_and_is_not_remembered_as_wrong),
         cmocka_unit_test(a_right_password_clears_the_account_as_it_does_in_the_domain),
         cmocka_unit_test(
             the_same_wrong_password_is_refused_from_memory_and_never_takes_the_last_try),
