@@ -148,7 +148,8 @@ int access_test(const struct access_request *r)
 static const struct verb {
     const char *name;
     size_t least, most; /* operands */
-} verbs[] = {{"show", 0, 0}, {"add", 2, 1000}, {"remove", 2, 1000}, {"test", 1, 1}};
+} verbs[] = {
+    {"show", 0, 0}, {"add", 2, 1000}, {"remove", 2, 1000}, {"test", 1, 1}, {"suggest", 0, 0}};
 
 static int dispatch(const char *verb, const struct access_request *r)
 {
@@ -156,6 +157,8 @@ static int dispatch(const char *verb, const struct access_request *r)
         return access_show(r);
     if (strcmp(verb, "test") == 0)
         return access_test(r);
+    if (strcmp(verb, "suggest") == 0)
+        return access_suggest(r);
     return access_change(r, strcmp(verb, "add") == 0);
 }
 
@@ -174,11 +177,14 @@ int command_access(int argc, char **argv)
         .usage = "postern access show [-c FILE] [--json]\n"
                  "postern access add connection|relay ENTRY... [-c FILE]\n"
                  "postern access remove connection|relay ENTRY... [-c FILE]\n"
-                 "postern access test IP [--host NAME] [-c FILE] [--json]",
+                 "postern access test IP [--host NAME] [-c FILE] [--json]\n"
+                 "postern access suggest [-c FILE] [--json]",
         .about =
             "Shows and changes the lists of connection control and relay restrictions in the\n"
             "configuration file, in place: comments and order stay. A changed file is validated,\n"
-            "written durably, and taken over by a running service.\n"
+            "written durably, and taken over by a running service. suggest: entries for the "
+            "clients\n"
+            "that were refused, or would have been (access.mode: observe), to choose from.\n"
             "test: exit code 0 when the client may connect and relay without a log-in, else 1.",
         OPTIONS(options),
         .operands_min = 1,

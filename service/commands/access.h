@@ -13,6 +13,7 @@ struct access_request {
 
 int access_show(const struct access_request *r);
 int access_test(const struct access_request *r);
+int access_suggest(const struct access_request *r);
 /* add, or remove. */
 int access_change(const struct access_request *r, bool add);
 

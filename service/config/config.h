@@ -28,6 +28,7 @@ enum config_bare_lf { CONFIG_BARE_LF_REJECT, CONFIG_BARE_LF_NORMALISE };
 enum config_tls_version { CONFIG_TLS_1_0, CONFIG_TLS_1_1, CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 enum config_backend { CONFIG_USERDB, CONFIG_SYSTEM, CONFIG_LDAP, CONFIG_KERBEROS };
 enum config_grant { CONFIG_ALL_EXCEPT, CONFIG_ONLY };
+enum config_access_mode { CONFIG_ENFORCE, CONFIG_OBSERVE };
 enum config_domain_type { CONFIG_LOCAL, CONFIG_REMOTE };
 enum config_delivery_tls {
     CONFIG_DELIVERY_NONE,
@@ -155,6 +156,7 @@ struct config_authentication {
 
 struct config_access {
     bool i_know_this_is_an_open_relay;
+    enum config_access_mode mode;
     struct {
         enum config_grant grant;
         struct config_list list;

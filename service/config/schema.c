@@ -17,7 +17,7 @@ static const char *const words_delivery_tls[] = {"none", "optional", "required",
 static const char *const words_level[] = {"debug", "info", "warn", "error", NULL};
 static const char *const words_format[] = {"text", "json", "w3c", NULL};
 static const char *const words_store[] = {"sqlite", "memory", NULL};
-static const char *const words_mode[] = {"enforce", "learn", NULL};
+static const char *const words_mode[] = {"enforce", "observe", NULL};
 
 #define AT(member) .offset = offsetof(struct config, member)
 #define AT_LISTENER(member) .offset = offsetof(struct config_listener, member)
@@ -215,8 +215,9 @@ SECTION("access", .help = "Who may connect and who may relay. A list entry is `s
             "forward confirmation."),
 OPTION("access.i_know_this_is_an_open_relay", BOOL, AT(access.i_know_this_is_an_open_relay),
     .value = "false", .help = "Without it the service does not start as an open relay."),
-OPTION("access.mode", WORD, .offset = SIZE_MAX, .words = words_mode, .flags = SCHEMA_LATER,
-    .value = "enforce", .help = "learn: take down who would have been refused, and let them."),
+OPTION("access.mode", WORD, AT(access.mode), .words = words_mode, .value = "enforce",
+    .help = "observe: connection control refuses nobody and takes down whom it would have refused, "
+            "for `postern access suggest`. Relay restrictions stay in force."),
 SECTION("access.connection", .help = "Who may connect.", .iis = "Connection control"),
 OPTION("access.connection.grant", WORD, AT(access.connection.grant), .words = words_grant,
     .value = "all-except", .help = "all-except: the list names who may not; only: who may.",

@@ -250,6 +250,22 @@ static bool build_acl_lists(struct policy *p, const struct policy_machine *machi
     return ok;
 }
 
+/* access.mode: observe. The connection control that is written becomes a policy of its own, which
+ * is asked only whom it would have refused; the one in force lets everybody connect, for explain
+ * and for the open relay's question alike. */
+static bool observe_connections(struct policy *p, struct acl_options *o,
+                                struct acl_problems *problems, struct err *e)
+{
+    struct acl_options written = *o;
+    written.relay.list = NULL;
+    o->connection = (struct acl_control_options){.grant = ACL_ALL_EXCEPT,
+                                                 .grant_at = acl_at(p, "access.mode"),
+                                                 .list_at = acl_at(p, "access.mode")};
+    bool ok = acl_policy_new(&written, &p->observed, problems, e);
+    acl_list_free(&written.connection.list);
+    return ok;
+}
+
 static bool build_acl(struct policy *p, const struct policy_machine *machine,
                       struct config_messages *m)
 {
@@ -274,7 +290,10 @@ static bool build_acl(struct policy *p, const struct policy_machine *machine,
     acl_problems_init(&problems);
     bool ok = build_acl_lists(p, machine, &o, m) && build_acl_listeners(p, &o) &&
               build_acl_domains(p, &o, m);
-    if (ok && m->errors == 0 && !acl_policy_new(&o, &p->acl, &problems, &e)) {
+    bool observe = c->access.mode == CONFIG_OBSERVE;
+    if (ok && m->errors == 0 &&
+        ((observe && !observe_connections(p, &o, &problems, &e)) ||
+         !acl_policy_new(&o, &p->acl, &problems, &e))) {
         acl_messages(p, &problems, &e, m);
         ok = false;
     }

@@ -18,6 +18,7 @@ struct policy *policy_ref(struct policy *p)
 static void policy_free(struct policy *p)
 {
     acl_policy_free(&p->acl);
+    acl_policy_free(&p->observed);
     route_policy_free(&p->route);
     config_free(&p->owned_config);
     arena_deinit(&p->arena);

@@ -53,7 +53,8 @@ struct policy {
     const struct config *config; /* every plain value: limits, delivery, logging, ... */
     const char *hostname;        /* banner, EHLO, Received, Message-ID */
     const char *data_directory;  /* relative ones are taken from the configuration's folder */
-    struct acl_policy *acl;
+    struct acl_policy *acl;      /* under access.mode: observe with a connection control for all */
+    struct acl_policy *observed; /* then: the connection control as it is written; else NULL */
     struct route_policy *route;
     const struct policy_listener *listeners;
     size_t listener_count;

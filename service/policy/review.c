@@ -85,7 +85,8 @@ static void review_overlaps(const struct policy *p, const struct acl_list *list,
 static void review_lists(const struct policy *p, struct config_messages *m)
 {
     const struct config_access *a = &p->config->access;
-    const struct acl_list *connection = acl_connection_list(p->acl),
+    const struct acl_list *connection =
+                              acl_connection_list(p->observed != NULL ? p->observed : p->acl),
                           *relay = acl_relay_list(p->acl);
     if (a->connection.grant == CONFIG_ALL_EXCEPT) {
         review_refusing_list(p, &a->connection.list, "access.connection.list", m);
@@ -140,6 +141,10 @@ void policy_review(const struct policy *p, struct config_messages *m)
     for (size_t i = 0; i < p->listener_count; i++)
         review_listener(p, i, m);
     review_tls(p, m);
+    if (p->observed != NULL)
+        say(p, m, "access.mode",
+            "observe: connection control refuses nobody, expected enforce once the lists are "
+            "complete (postern access suggest)");
     if (c->authentication.basic.enabled && !c->authentication.basic.require_tls)
         say(p, m, "authentication.basic.require_tls",
             "passwords may travel in clear, expected true");

@@ -71,6 +71,26 @@ static void refuse(struct inbound *s, uint32_t token, const struct acl_facts *fa
     inbound_reply(s, token, reason->code, reason->enhanced, text);
 }
 
+/* access.mode: observe: taken down as a refusal is, and let in. */
+static void note_observed(struct inbound *s, const struct acl_facts *facts,
+                          const struct acl_reason *reason)
+{
+    char id[SESSION_ID_MAX], client[NETADDR_TEXT_MAX];
+    session_id_make(s->desk->env, id);
+    const struct refusal kept = {.id = id,
+                                 .session = s->id,
+                                 .policy = s->policy,
+                                 .facts = facts,
+                                 .reason = reason,
+                                 .observed = true};
+    refusals_add(s->desk->env->refusals, &kept);
+    netaddr_format(&s->peer.ip, client);
+    log_event(LOG_WARN, "smtp.connect.observed", LOG_S("sid", s->id), LOG_S("refusal", id),
+              LOG_S("rule", reason->rule), LOG_U("line", reason->at.line),
+              LOG_S("entry", reason->entry), LOG_S("client", client),
+              LOG_S("change", reason->change));
+}
+
 /* ---- names ---- */
 
 static void decide_again(struct inbound *s);
@@ -163,10 +183,25 @@ static bool decide(struct inbound *s, enum acl_stage stage, uint32_t token,
     return false;
 }
 
+/* False: the verdict that would have been hangs on names, which are looked up first. */
+static bool observe(struct inbound *s, uint32_t token, const struct acl_facts *facts)
+{
+    struct acl_reason reason;
+    switch (acl_decide(s->policy->observed, ACL_CONNECT, facts, &reason)) {
+    case ACL_ALLOW: break;
+    case ACL_DENY:
+    case ACL_DEFER: note_observed(s, facts, &reason); break;
+    case ACL_NEED: wait_for_names(s, ACL_CONNECT, token, NULL, NULL); return false;
+    }
+    return true;
+}
+
 void inbound_access_connect(struct inbound *s, uint32_t token)
 {
     struct acl_facts facts = facts_of(s);
     struct acl_reason reason;
+    if (s->policy->observed != NULL && !observe(s, token, &facts))
+        return;
     if (decide(s, ACL_CONNECT, token, &facts, NULL, NULL, &reason))
         (void)smtp_server_answer(&s->engine, token, NULL, inbound_now(s));
 }

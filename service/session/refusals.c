@@ -173,10 +173,13 @@ static char *json_of(const struct refusal *what)
     (void)acl_reason_reply(reason, &reply);
     json_t *object = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:s}", "id", what->id,
-        "verdict", reason->verdict == ACL_DENY ? "refused" : "unknown", "stage",
-        acl_stage_name(reason->stage), "session", what->session, "rule", reason->rule, "line",
-        (int)reason->at.line, "file", reason->at.file == NULL ? "" : reason->at.file, "entry",
-        text_of(span_str(reason->entry)), "reply", text_of(buf_span(&reply)), "why",
+        "verdict",
+        what->observed                ? "observed"
+        : reason->verdict == ACL_DENY ? "refused"
+                                      : "unknown",
+        "stage", acl_stage_name(reason->stage), "session", what->session, "rule", reason->rule,
+        "line", (int)reason->at.line, "file", reason->at.file == NULL ? "" : reason->at.file,
+        "entry", text_of(span_str(reason->entry)), "reply", text_of(buf_span(&reply)), "why",
         text_of(span_str(reason->why)), "change", text_of(span_str(reason->change)), "facts",
         facts_of(what), "time", (json_int_t)clock_wall_ms(), "configuration",
         what->policy->config->path);
@@ -225,6 +228,30 @@ bool refusals_find(const char *data_directory, const char *id, struct buf *json,
         if (*found)
             ok = buf_add(json, store_column_span(select, 0));
         store_reset(select);
+    }
+    store_close(&s);
+    return ok;
+}
+
+bool refusals_each(const char *data_directory, bool (*visit)(void *arg, struct span json),
+                   void *arg, struct err *e)
+{
+    char path[PATH_TEXT_MAX];
+    struct files_info info;
+    if (!paths_join(data_directory, "refusals.db", path, sizeof path))
+        return err_set(e, ERR_PERM, "%s: the path is too long", data_directory);
+    enum files_result there = files_stat(path, &info, e);
+    if (there == FILES_ABSENT)
+        return true;
+    struct store *s = NULL;
+    struct sqlite3_stmt *select;
+    bool ok = there == FILES_OK && open_store(data_directory, &s, e) &&
+              store_prepare(s, "SELECT json FROM refusals ORDER BY n DESC", &select, e);
+    while (ok) {
+        enum store_step step = store_step(s, select, e);
+        ok = step != STORE_FAILED;
+        if (step != STORE_ROW || !visit(arg, store_column_span(select, 0)))
+            break;
     }
     store_close(&s);
     return ok;

@@ -22,6 +22,7 @@ struct refusal {
     const struct acl_facts *facts;
     const struct acl_reason *reason;
     struct span helo;
+    bool observed; /* would have been refused, but for access.mode: observe */
 };
 
 struct refusals *refusals_open(const char *data_directory, struct err *e);
@@ -33,5 +34,9 @@ void refusals_close(struct refusals **r);                          /* writes wha
  * longer) from a failure. */
 bool refusals_find(const char *data_directory, const char *id, struct buf *json, bool *found,
                    struct err *e);
+
+/* All of them, the newest first, until visit says false. Without a file there are none. */
+bool refusals_each(const char *data_directory, bool (*visit)(void *arg, struct span json),
+                   void *arg, struct err *e);
 
 #endif
