@@ -7,7 +7,6 @@
 #include "platform/durable_file.h"
 #include "platform/files.h"
 #include "platform/local_account.h"
-#include "platform/log_sink.h"
 #include "platform/paths.h"
 #include "platform/process.h"
 #include "platform/service_host.h"
@@ -81,10 +80,8 @@ static void reopen_requested(struct worker_item *item, struct worker *w)
 {
     (void)w;
     struct run *r = LIST_ENTRY(item, struct run, reopen_item);
-    struct err e = {0};
     atomic_store(&r->reopen_posted, false);
-    if (!log_sink_reopen(&e))
-        log_event(LOG_ERROR, "log.reopen.failed", LOG_S("why", e.text));
+    run_log_reopen(r);
 }
 
 /* Sessions that are there go on; new clients wait in the system's backlog. */
@@ -465,7 +462,8 @@ static bool start(struct run *r, struct err *e)
         return false;
     r->env.refusals = refusals_open(r->policy->data_directory, e);
     return r->env.refusals != NULL && open_queue(r, e) && open_lanes(r, e) && start_workers(r, e) &&
-           open_control(r, e) && start_watchdog(r, e) && run_lists_start(r, e);
+           open_control(r, e) && start_watchdog(r, e) && run_lists_start(r, e) &&
+           run_log_start(r, e);
 }
 
 static int load_policy(struct run *r)
@@ -518,7 +516,7 @@ int run_service(const char *config)
         free(r);
         return code;
     }
-    bool ok = run_log_setup(r->policy, &e) && start(r, &e);
+    bool ok = run_log_setup(r, r->policy, &e) && start(r, &e);
     if (ok) {
         pickup_start(r->pickup);
         acceptor_resume(r->env.acceptor);

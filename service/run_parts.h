@@ -42,6 +42,15 @@ struct run_lists {
     uint64_t took_ms;
 };
 
+/* The log's file and its rotation, of run_log.c. */
+struct run_log {
+    char file[PATH_TEXT_MAX]; /* "" = standard error */
+    int64_t begun_wall_ms;
+    struct worker_timer *timer;
+    bool moved;      /* the old file has its new name, and there is no new one yet */
+    bool complained; /* a rotation that fails is said once */
+};
+
 struct run {
     const char *config;
     char data_directory[PATH_TEXT_MAX];
@@ -65,6 +74,7 @@ struct run {
     atomic_bool stop_posted, reload_posted, reopen_posted, pause_posted;
     atomic_bool pause_wanted; /* the last of pause and continue that was asked for */
     struct worker_timer *watchdog, *stop_timer;
+    struct run_log log;
     struct run_lists lists;
     uint64_t stop_deadline_ms;
     bool host_started, stopping;
@@ -76,7 +86,6 @@ struct run {
 /* run_reload.c */
 bool run_reload(void *run, struct err *e);
 void run_log_messages(const struct config_messages *m);
-bool run_log_setup(const struct policy *policy, struct err *e);
 bool run_listen(struct run *r, const struct policy *policy, struct err *e);
 struct tls_context *run_tls_context(const struct policy *policy, bool *failed, struct err *e);
 struct acceptor_limits run_limits(const struct run *r, const struct policy *policy);
@@ -91,6 +100,11 @@ bool run_hand_out(struct run *r, struct policy *policy, struct tls_context *tls)
 bool run_lists_start(struct run *r, struct err *e);
 void run_lists_stop(struct run *r); /* no further look; what is on the lane still comes back */
 void run_lists_free(struct run *r); /* after that */
+
+/* run_log.c */
+bool run_log_setup(struct run *r, const struct policy *policy, struct err *e);
+bool run_log_start(struct run *r, struct err *e); /* rotation; main's worker is there */
+void run_log_reopen(struct run *r);
 
 /* run_stop.c */
 void run_stop_requested(struct worker_item *item, struct worker *w);

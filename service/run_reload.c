@@ -1,30 +1,13 @@
-/* What a configuration is turned into, at the start and again at each reload: log, listeners,
- * certificates, limits. A file that is not good changes nothing. */
+/* What a configuration is turned into, at the start and again at each reload: listeners,
+ * certificates, limits; the log is in run_log.c. A file that is not good changes nothing. */
 #include "run_parts.h"
 
 #include "base/log.h"
-#include "platform/log_sink.h"
 #include "platform/service_host.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-bool run_log_setup(const struct policy *policy, struct err *e)
-{
-    static const enum log_level levels[] = {[CONFIG_LOG_DEBUG] = LOG_DEBUG,
-                                            [CONFIG_LOG_INFO] = LOG_INFO,
-                                            [CONFIG_LOG_WARN] = LOG_WARN,
-                                            [CONFIG_LOG_ERROR] = LOG_ERROR};
-    const struct config_logging *l = &policy->config->logging;
-    struct log_sink sink;
-    if (policy->log_file[0] == '\0')
-        log_sink_stderr(&sink);
-    else if (!log_sink_file(policy->log_file, &sink, e))
-        return false;
-    log_setup(levels[l->level], l->format == CONFIG_LOG_JSON ? LOG_JSON : LOG_TEXT, &sink);
-    return true;
-}
 
 struct tls_context *run_tls_context(const struct policy *policy, bool *failed, struct err *e)
 {
@@ -272,14 +255,14 @@ static bool auth_adopt(struct run *r, const struct policy *policy, struct err *e
 static bool switch_over(struct run *r, const struct policy *policy, struct err *e)
 {
     struct err ignored = {0};
-    if (!run_log_setup(policy, e))
+    if (!run_log_setup(r, policy, e))
         return false;
     if (auth_adopt(r, policy, e)) {
         if (run_listen(r, policy, e))
             return true;
         (void)auth_adopt(r, r->policy, &ignored);
     }
-    (void)run_log_setup(r->policy, &ignored);
+    (void)run_log_setup(r, r->policy, &ignored);
     return false;
 }
 

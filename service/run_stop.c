@@ -142,6 +142,7 @@ void run_tear_down(struct run *r)
     run_lists_stop(r);
     worker_timer_free(&r->watchdog);
     worker_timer_free(&r->stop_timer);
+    worker_timer_free(&r->log.timer);
     if (r->env.acceptor != NULL)
         acceptor_stop(r->env.acceptor);
     for (size_t i = 0; i < r->desk_count; i++)

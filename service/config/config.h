@@ -218,6 +218,7 @@ struct config_logging {
     enum config_log_format format;
     bool protocol;
     const char *file; /* "" = standard error (the journal under systemd) */
+    uint64_t rotate_size, rotate_age_ms, rotate_keep;
 };
 
 struct config_resolver {

@@ -587,6 +587,84 @@ def test_load_from_many_sides_loses_and_doubles_nothing(make, sink):
     assert len({f.subject() for f in service.drop()}) == len(service.drop()) == 12 * count // 2
 
 
+# -- rotation
+
+def rotated(folder):
+    return sorted(folder.glob("relay.log.*"))
+
+
+def test_a_log_file_that_is_large_enough_gives_way_and_the_newest_old_ones_stay(make, tmp_path):
+    log = tmp_path / "logs" / "relay.log"
+    log.parent.mkdir()
+    kept = log.parent / "relay.log.notes"
+    kept.write_text("not ours")
+    service = make({"logging": {"file": str(log), "rotate": {"size": "4K", "keep": 2}}}).start()
+    seen, said = set(), 0
+    end = time.monotonic() + 60
+    while len(seen) < 4 and time.monotonic() < end:
+        with Client(service.port()) as client:
+            client.hello()
+            client.mail("a@b.example", "v@local.example")
+            said += 1
+        seen.update(path.name for path in rotated(log.parent) if path != kept)
+        assert len(rotated(log.parent)) <= 4  # two, our notes, and one just before it goes
+    assert len(seen) >= 4
+    service.stop()
+    assert kept.read_text() == "not ours"
+    old = [path for path in rotated(log.parent) if path != kept]
+    assert len(old) == 2
+    for path in old:
+        lines = path.read_text().splitlines()
+        assert all(re.match(r"20\d\d-\d\d-\d\dT", line) for line in lines), "whole lines"
+    whole = sum(path.read_text().count("smtp.message.accepted") for path in [*old, log])
+    assert 0 < whole <= said
+
+
+def test_a_log_file_of_yesterday_gives_way_at_the_start(make, tmp_path):
+    log = tmp_path / "logs" / "relay.log"
+    log.parent.mkdir()
+    log.write_text("yesterday\n")
+    os.utime(log, (time.time() - 86400,) * 2)
+    service = make({"logging": {"file": str(log)}}).start()
+    end = time.monotonic() + 10
+    while not rotated(log.parent) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert rotated(log.parent)[0].read_text().startswith("yesterday\n")
+    with Client(service.port()) as client:
+        client.hello()
+    end = time.monotonic() + 10
+    while "smtp.session.opened" not in log.read_text() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert "yesterday" not in log.read_text()
+
+
+def test_a_rotation_that_fails_is_said_once_and_the_log_goes_on(certificates):
+    if os.getuid() != 0:
+        pytest.skip("only root can become somebody else")
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="postern-rotate-"))
+    folder.chmod(0o755)
+    log = folder / "relay.log"  # given to nobody, in a folder of root's
+    service = Service(folder, certificates, {
+        "service": {"user": "nobody"}, "logging": {"file": str(log), "rotate": {"size": "1K"}}})
+    del service.config["tls"]
+    try:
+        service.start()
+        end = time.monotonic() + 20
+        while "log.rotate.failed" not in log.read_text() and time.monotonic() < end:
+            with Client(service.port()) as client:
+                client.hello()
+        time.sleep(2.5)  # it is tried every second
+        with Client(service.port()) as client:
+            client.hello()
+        service.stop()
+        text = log.read_text()
+        assert text.count("log.rotate.failed") == 1 and rotated(folder) == []
+        assert "smtp.session.opened" in text.partition("log.rotate.failed")[2]
+    finally:
+        service.finish()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 # -- the service manager; what it does with systemd is in tests/systemd
 
 @pytest.mark.parametrize("words", [(), ("restart",), ("start", "--json"), ("stop", "-c", "x"),
