@@ -160,6 +160,20 @@ void auth_report(struct auth *a,
  * auth_report, auth_mechanisms_for and auth_close may be called with it. */
 bool auth_look(const struct auth_options *options, struct auth **a, struct err *e);
 
+/* Wrong passwords that are counted just now: of an address (throttle.h), of an account (the same),
+ * of an account whose domain may lock it (lockout.h). */
+enum auth_guesses_of { AUTH_GUESSES_OF_PEER, AUTH_GUESSES_OF_ACCOUNT, AUTH_GUESSES_AT_DOMAIN };
+enum { AUTH_GUESSES_WHO_MAX = 72 };
+struct auth_guesses {
+    enum auth_guesses_of of;
+    char who[AUTH_GUESSES_WHO_MAX]; /* an address, for IPv6 its /64; an account, cut */
+    uint32_t failures;              /* all that are not forgotten yet */
+    uint32_t guesses;               /* without repetitions of one password; not AT_DOMAIN */
+    uint32_t refused_ms;            /* gets 454 for so long yet; 0 = does not */
+};
+/* Those of each kind newest first, at most max in all; returns how many it has written, and in
+ * *more whether there were others. */
+size_t auth_guesses(struct auth *a, struct auth_guesses *out, size_t max, bool *more);
 /* How many accounts of domains are not asked about just now (lockout.h). */
 size_t auth_held_back(struct auth *a);
 

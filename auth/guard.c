@@ -8,6 +8,7 @@
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,6 +102,26 @@ struct throttle_verdict auth_throttle_check(struct auth *a, const struct netaddr
     return v;
 }
 
+/* The way back from auth_share_key. */
+static void share_text(uint64_t key, char out[AUTH_GUESSES_WHO_MAX])
+{
+    struct netaddr a = {{0}};
+    bool v4 = key >> 32 == 0xffff;
+    for (size_t i = 0; i < 8; i++)
+        a.b[v4 ? i + 8 : i] = (uint8_t)(key >> (56 - 8 * i));
+    char text[NETADDR_TEXT_MAX];
+    netaddr_format(&a, text);
+    (void)snprintf(out, AUTH_GUESSES_WHO_MAX, "%s%s", text, v4 ? "" : "/64");
+}
+
+static void tell_refusal(uint64_t key, const struct throttle_verdict *v)
+{
+    char text[AUTH_GUESSES_WHO_MAX];
+    share_text(key, text);
+    log_event(LOG_WARN, "auth.peer.refused", LOG_S("client", text), LOG_U("guesses", v->guesses),
+              LOG_U("for_ms", v->refused_ms));
+}
+
 struct throttle_verdict auth_throttle_failed(struct auth *a, const struct netaddr *peer,
                                              const char *account, struct span password)
 {
@@ -111,6 +132,8 @@ struct throttle_verdict auth_throttle_failed(struct auth *a, const struct netadd
     struct throttle_verdict v =
         throttle_failed(g->throttle, share_span(&key), span_str(account), print, now_ms());
     mutex_unlock(g->lock);
+    if (v.refused_ms > 0)
+        tell_refusal(key, &v);
     return v;
 }
 
@@ -175,6 +198,72 @@ void auth_lockout_tell(struct auth *a, const struct auth_domain *d, const char *
                   LOG_S("hint", "its domain is not asked about it meanwhile, so that it is not "
                                 "locked there; but a password that was right within a day still "
                                 "is tried"));
+}
+
+/* ---- to be looked at ---- */
+
+struct collection {
+    struct auth_guesses *out;
+    size_t n, max;
+    bool peers, more;
+};
+
+/* NULL: there is no room. */
+static struct auth_guesses *next(struct collection *c)
+{
+    c->more = c->more || c->n == c->max;
+    return c->more ? NULL : &c->out[c->n++];
+}
+
+static bool collect_count(void *context, const struct throttle_count *from)
+{
+    struct collection *c = context;
+    uint64_t key = 0;
+    if (from->peer != c->peers)
+        return true;
+    struct auth_guesses *to = next(c);
+    if (to == NULL)
+        return false;
+    *to = (struct auth_guesses){.of = from->peer ? AUTH_GUESSES_OF_PEER : AUTH_GUESSES_OF_ACCOUNT,
+                                .failures = from->failures,
+                                .guesses = from->guesses,
+                                .refused_ms = from->refused_ms};
+    if (from->peer && from->who.n == sizeof key) {
+        memcpy(&key, from->who.p, sizeof key);
+        share_text(key, to->who);
+    } else {
+        (void)snprintf(to->who, sizeof to->who, "%.*s", SPAN_ARG(from->who));
+    }
+    return true;
+}
+
+static bool collect_lockout(void *context, const struct lockout_count *from)
+{
+    struct auth_guesses *to = next(context);
+    if (to == NULL)
+        return false;
+    *to = (struct auth_guesses){
+        .of = AUTH_GUESSES_AT_DOMAIN, .failures = from->wrong, .refused_ms = from->held_ms};
+    (void)snprintf(to->who, sizeof to->who, "%.*s", SPAN_ARG(from->account));
+    return true;
+}
+
+size_t auth_guesses(struct auth *a, struct auth_guesses *out, size_t max, bool *more)
+{
+    struct guard *g = auth_guard(a);
+    struct collection c = {.out = out, .max = max / 3, .peers = true};
+    mutex_lock(g->lock);
+    int64_t now = now_ms();
+    throttle_each(g->throttle, now, collect_count, &c);
+    *more = c.more;
+    c = (struct collection){.out = out, .n = c.n, .max = c.n + max / 3};
+    throttle_each(g->throttle, now, collect_count, &c);
+    *more = *more || c.more;
+    c = (struct collection){.out = out, .n = c.n, .max = c.n + max / 3};
+    lockout_each(g->lockout, now, collect_lockout, &c);
+    mutex_unlock(g->lock);
+    *more = *more || c.more;
+    return c.n;
 }
 
 size_t auth_held_back(struct auth *a)

@@ -21,8 +21,11 @@ struct entry {
     uint32_t bad;          /* wrong passwords that the domain has counted */
     uint32_t pending;      /* asked about and not answered */
     int64_t bad_ms;        /* the last of them */
+    int64_t forget_ms;     /* when the domain forgets them */
     int64_t held_until_ms; /* 0 = it is not held back */
     struct known proved[PROVED_MAX], wrong[WRONG_MAX];
+    uint8_t who_n;
+    char who[LOCKOUT_WHO_MAX];
 };
 
 struct lockout {
@@ -101,6 +104,9 @@ static struct entry *find_or_make(struct lockout *t, struct span account)
     }
     struct entry *en = &t->entries[index];
     *en = (struct entry){.key = key, .next = *bucket};
+    en->who_n = (uint8_t)(account.n < LOCKOUT_WHO_MAX ? account.n : LOCKOUT_WHO_MAX);
+    if (en->who_n > 0)
+        memcpy(en->who, account.p, en->who_n);
     *bucket = index;
     list_push_front(&t->lru, &en->lru);
     return en;
@@ -208,10 +214,28 @@ bool lockout_tell(struct lockout *t, struct span account, uint64_t fingerprint,
     bool held_before = en->bad >= common_tries(limits);
     en->bad++;
     en->bad_ms = now_ms;
+    en->forget_ms = now_ms + (int64_t)limits->window_ms;
     if (en->bad < common_tries(limits))
         return false;
-    en->held_until_ms = now_ms + (int64_t)limits->window_ms;
+    en->held_until_ms = en->forget_ms;
     return !held_before;
+}
+
+void lockout_each(const struct lockout *t, int64_t now_ms,
+                  bool (*each)(void *context, const struct lockout_count *count), void *context)
+{
+    for (const struct list_node *n = t->lru.head.next; n != &t->lru.head; n = n->next) {
+        const struct entry *en = LIST_ENTRY(n, const struct entry, lru);
+        bool held = en->held_until_ms > now_ms;
+        if (en->bad == 0 || en->forget_ms <= now_ms)
+            continue;
+        const struct lockout_count count = {.account = span_of(en->who, en->who_n),
+                                            .wrong = en->bad,
+                                            .held_ms =
+                                                held ? (uint32_t)(en->held_until_ms - now_ms) : 0};
+        if (!each(context, &count))
+            return;
+    }
 }
 
 size_t lockout_held_back(const struct lockout *t, int64_t now_ms)

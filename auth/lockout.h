@@ -6,8 +6,8 @@
  * none came for a while (Active Directory: "Reset account lockout counter after") or when a right
  * one comes. We count what we have asked it in vain in the same way, and stop in time:
  *  - wrong passwords of one account, from whatever address, may reach the domain `below` times
- *    within `window_ms` of the last one. Attempts under way count as if they had failed: nobody
- * gets more by trying at once, the next ones wait for the answer;
+ *    within `window_ms` of the last one. Attempts under way count as if they had failed: nobody gets
+ *    more by trying at once, the next ones wait for the answer;
  *  - a password that was refused is remembered: the same again is refused from memory and not asked
  *    about. As somebody may have made it right meanwhile it is asked about again after
  *    LOCKOUT_WRONG_MS, but never with the last try that is left for others;
@@ -62,6 +62,17 @@ enum lockout_verdict lockout_ask(struct lockout *t, struct span account, uint64_
 /* After LOCKOUT_ASK, once. True when with this answer the account begins to be held back. */
 bool lockout_tell(struct lockout *t, struct span account, uint64_t fingerprint,
                   enum lockout_answer answer, const struct lockout_limits *limits, int64_t now_ms);
+
+enum { LOCKOUT_WHO_MAX = 63 };
+
+struct lockout_count {
+    struct span account; /* the first LOCKOUT_WHO_MAX bytes of it; the table's */
+    uint32_t wrong;      /* passwords that its domain remembers */
+    uint32_t held_ms;    /* it is held back for so long yet; 0 = it is not */
+};
+/* The newest first; each returns false to end it. */
+void lockout_each(const struct lockout *t, int64_t now_ms,
+                  bool (*each)(void *context, const struct lockout_count *count), void *context);
 
 /* How many accounts are held back now. */
 size_t lockout_held_back(const struct lockout *t, int64_t now_ms);

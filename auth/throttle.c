@@ -22,6 +22,9 @@ struct entry {
     int64_t refuse_until; /* a peer's */
     int64_t success_ms;   /* a pair's; 0 = never */
     uint64_t fingerprint; /* a pair's last wrong password; 0 = not known */
+    enum kind kind;
+    uint8_t who_n;
+    char who[THROTTLE_WHO_MAX]; /* not a pair's */
 };
 
 struct throttle {
@@ -146,8 +149,11 @@ static void unlink_entry(struct throttle *t, uint32_t index)
     list_remove(&en->lru);
 }
 
-static struct entry *find_or_make(struct throttle *t, uint64_t key, int64_t now_ms)
+static struct entry *find_or_make(struct throttle *t, enum kind kind, struct span peer,
+                                  struct span account, int64_t now_ms)
 {
+    uint64_t key = entry_key(t, kind, peer, account);
+    struct span who = span_sub(kind == KIND_ACCOUNT ? account : peer, 0, THROTTLE_WHO_MAX);
     struct entry *en = find(t, key, now_ms);
     if (en != NULL) {
         list_remove(&en->lru);
@@ -163,7 +169,11 @@ static struct entry *find_or_make(struct throttle *t, uint64_t key, int64_t now_
         unlink_entry(t, index);
     }
     en = &t->entries[index];
-    *en = (struct entry){.key = key, .decayed_ms = now_ms};
+    *en = (struct entry){.key = key, .decayed_ms = now_ms, .kind = kind};
+    if (kind != KIND_PAIR && who.n > 0) {
+        en->who_n = (uint8_t)(who.n < THROTTLE_WHO_MAX ? who.n : THROTTLE_WHO_MAX);
+        memcpy(en->who, who.p, en->who_n);
+    }
     en->next = t->buckets[key & t->bucket_mask];
     t->buckets[key & t->bucket_mask] = index;
     list_push_front(&t->lru, &en->lru);
@@ -197,14 +207,14 @@ struct throttle_verdict throttle_check(struct throttle *t, struct span peer, str
 {
     struct entry *p = find(t, entry_key(t, KIND_PEER, peer, account), now_ms);
     if (p == NULL || now_ms >= p->refuse_until)
-        return (struct throttle_verdict){false, 0};
+        return (struct throttle_verdict){0};
     struct entry *pair = find(t, entry_key(t, KIND_PAIR, peer, account), now_ms);
     bool known_good = pair != NULL && pair->success_ms != 0 &&
                       now_ms - pair->success_ms < pair_memory_ms &&
                       pair->guesses < t->o.free_failures;
     if (known_good)
-        return (struct throttle_verdict){false, 0};
-    return (struct throttle_verdict){true, t->o.delay_ms};
+        return (struct throttle_verdict){0};
+    return (struct throttle_verdict){.refuse = true, .delay_ms = t->o.delay_ms};
 }
 
 static void count(struct entry *en, uint32_t new_guess)
@@ -216,26 +226,49 @@ static void count(struct entry *en, uint32_t new_guess)
 struct throttle_verdict throttle_failed(struct throttle *t, struct span peer, struct span account,
                                         uint64_t fingerprint, int64_t now_ms)
 {
-    struct entry *pair = find_or_make(t, entry_key(t, KIND_PAIR, peer, account), now_ms);
+    struct entry *pair = find_or_make(t, KIND_PAIR, peer, account, now_ms);
     uint32_t new_guess = fingerprint == 0 || pair->fingerprint != fingerprint ? 1 : 0;
     pair->fingerprint = fingerprint;
     count(pair, new_guess);
     /* A table of one or two entries could give the same memory out twice; then the counters are
      * poor, but nothing breaks: each is used before the next is asked for. */
-    struct entry *a = find_or_make(t, entry_key(t, KIND_ACCOUNT, peer, account), now_ms);
+    struct entry *a = find_or_make(t, KIND_ACCOUNT, peer, account, now_ms);
     count(a, new_guess);
     struct entry account_now = *a;
-    struct entry *p = find_or_make(t, entry_key(t, KIND_PEER, peer, account), now_ms);
+    struct entry *p = find_or_make(t, KIND_PEER, peer, account, now_ms);
     count(p, new_guess);
-    if (new_guess != 0 && p->guesses >= t->o.refuse_after)
-        p->refuse_until =
-            now_ms + doubled(t->o.refuse_ms, p->guesses - t->o.refuse_after, t->o.refuse_max_ms);
-    return (struct throttle_verdict){false, failure_delay(t, p, &account_now)};
+    struct throttle_verdict v = {.delay_ms = failure_delay(t, p, &account_now),
+                                 .guesses = p->guesses};
+    if (new_guess != 0 && p->guesses >= t->o.refuse_after) {
+        v.refused_ms = doubled(t->o.refuse_ms, p->guesses - t->o.refuse_after, t->o.refuse_max_ms);
+        p->refuse_until = now_ms + v.refused_ms;
+    }
+    return v;
+}
+
+void throttle_each(struct throttle *t, int64_t now_ms,
+                   bool (*each)(void *context, const struct throttle_count *count), void *context)
+{
+    for (struct list_node *n = t->lru.head.next; n != &t->lru.head; n = n->next) {
+        struct entry *en = LIST_ENTRY(n, struct entry, lru);
+        decay(t, en, now_ms);
+        bool refused = en->refuse_until > now_ms;
+        if (en->kind == KIND_PAIR || (en->failures == 0 && !refused))
+            continue;
+        const struct throttle_count count = {
+            .peer = en->kind == KIND_PEER,
+            .who = span_of(en->who, en->who_n),
+            .failures = en->failures,
+            .guesses = en->guesses,
+            .refused_ms = refused ? (uint32_t)(en->refuse_until - now_ms) : 0};
+        if (!each(context, &count))
+            return;
+    }
 }
 
 void throttle_succeeded(struct throttle *t, struct span peer, struct span account, int64_t now_ms)
 {
-    struct entry *pair = find_or_make(t, entry_key(t, KIND_PAIR, peer, account), now_ms);
+    struct entry *pair = find_or_make(t, KIND_PAIR, peer, account, now_ms);
     /* Only what this pair itself had added is forgiven: a right password of one's own account must
      * not buy new guesses at somebody else's. */
     uint32_t failures = pair->failures, guesses = pair->guesses;

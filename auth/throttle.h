@@ -35,11 +35,14 @@ struct throttle_options {
 struct throttle;
 
 struct throttle_verdict {
-    bool refuse;       /* answer 454 without checking anything */
-    uint32_t delay_ms; /* before the reply */
+    bool refuse;         /* answer 454 without checking anything */
+    uint32_t delay_ms;   /* before the reply */
+    uint32_t guesses;    /* of the peer, with this one */
+    uint32_t refused_ms; /* with this one the peer is refused for so long; 0 = it is not */
 };
 
-/* A peer and an account are any bytes; both are kept as keyed hashes only. key: 16 random bytes. */
+/* A peer and an account are any bytes; they are known by keyed hashes, and their beginnings are
+ * kept to be shown. key: 16 random bytes. */
 bool throttle_new(const struct throttle_options *options, const uint8_t key[16],
                   struct throttle **t, struct err *e);
 void throttle_set_options(struct throttle *t, const struct throttle_options *options);
@@ -54,6 +57,20 @@ struct throttle_verdict throttle_check(struct throttle *t, struct span peer, str
  * The verdict's delay is for this reply. */
 struct throttle_verdict throttle_failed(struct throttle *t, struct span peer, struct span account,
                                         uint64_t fingerprint, int64_t now_ms);
+enum { THROTTLE_WHO_MAX = 63 };
+
+/* What is counted of one peer or one account. */
+struct throttle_count {
+    bool peer;           /* else an account */
+    struct span who;     /* the first THROTTLE_WHO_MAX bytes of it; the table's */
+    uint32_t failures;   /* wrong passwords that are not forgotten yet */
+    uint32_t guesses;    /* of them without the repetitions of one password */
+    uint32_t refused_ms; /* a peer that is refused: for so long yet */
+};
+/* The newest first; each returns false to end it. */
+void throttle_each(struct throttle *t, int64_t now_ms,
+                   bool (*each)(void *context, const struct throttle_count *count), void *context);
+
 /* After a right one: forgets the pair's failures, takes one from the peer's and the account's. */
 void throttle_succeeded(struct throttle *t, struct span peer, struct span account, int64_t now_ms);
 

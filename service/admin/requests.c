@@ -154,6 +154,39 @@ static json_t *status(const struct admin *a)
 #undef COUNTER
 }
 
+enum { GUESSES_MAX = 600 };
+
+static json_t *guess_json(const struct auth_guesses *g)
+{
+    json_t *who = json_string(g->who); /* cut within a character it is no UTF-8 */
+    json_t *o = json_pack("{s:o, s:I, s:I}", g->of == AUTH_GUESSES_OF_PEER ? "client" : "user",
+                          who == NULL ? json_string("?") : who, "failures", (json_int_t)g->failures,
+                          "refused_ms", (json_int_t)g->refused_ms);
+    if (o != NULL && g->of != AUTH_GUESSES_AT_DOMAIN)
+        json_object_set_new(o, "guesses", json_integer((json_int_t)g->guesses));
+    return o;
+}
+
+/* Wrong passwords as they are counted now. NULL without memory. */
+static json_t *guesses(const struct admin *a)
+{
+    static const char *const names[] = {[AUTH_GUESSES_OF_PEER] = "clients",
+                                        [AUTH_GUESSES_OF_ACCOUNT] = "users",
+                                        [AUTH_GUESSES_AT_DOMAIN] = "domain_users"};
+    bool more = false;
+    struct auth_guesses *list = calloc(GUESSES_MAX, sizeof *list);
+    json_t *all = json_pack("{s:[], s:[], s:[]}", names[0], names[1], names[2]);
+    size_t n = list == NULL || a->env->auth == NULL
+                   ? 0
+                   : auth_guesses(a->env->auth, list, GUESSES_MAX, &more);
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(json_object_get(all, names[list[i].of]), guess_json(&list[i]));
+    if (all != NULL)
+        json_object_set_new(all, "more", json_boolean(more));
+    free(list);
+    return all;
+}
+
 void admin_handle(void *context, struct control_request *request, json_t *body)
 {
     struct admin *a = context;
@@ -168,6 +201,8 @@ void admin_handle(void *context, struct control_request *request, json_t *body)
         visit_start(a, request, NULL);
     else if (strcmp(command, "sessions.close") == 0 && id != NULL)
         visit_start(a, request, id);
+    else if (strcmp(command, "sessions.guesses") == 0)
+        control_answer(request, guesses(a));
     else if (strcmp(command, "status") == 0)
         control_answer(request, status(a));
     else if (strcmp(command, "reload") != 0)

@@ -274,6 +274,36 @@ static void accounts_do_not_touch_each_other_and_the_longest_unused_is_forgotten
     lockout_free(&t);
 }
 
+static bool see(void *context, const struct lockout_count *c)
+{
+    char *text = context;
+    size_t used = strlen(text);
+    (void)snprintf(text + used, 256 - used, "%.*s %u %u; ", SPAN_ARG(c->account),
+                   (unsigned)c->wrong, (unsigned)c->held_ms);
+    return true;
+}
+
+static void what_is_counted_can_be_seen(void **state)
+{
+    (void)state;
+    struct lockout *t = fresh();
+    char text[256] = "";
+    static const struct step spent[] = {
+        {0, 1, LOCKOUT_ASK, LOCKOUT_WRONG},
+        {0, 2, LOCKOUT_ASK, LOCKOUT_WRONG},
+        {0, 3, LOCKOUT_ASK, LOCKOUT_WRONG},
+        {0, 4, LOCKOUT_HELD_BACK, LOCKOUT_WRONG},
+    };
+    play_on(t, "CORP\\anna", &four, spent, 4);
+    play_on(t, "CORP\\bob", &four, spent, 1);
+    lockout_each(t, MINUTE, see, text);
+    assert_string_equal(text, "CORP\\bob 1 0; CORP\\anna 3 1740000; ");
+    text[0] = '\0';
+    lockout_each(t, 31 * MINUTE, see, text); /* though nobody has asked since */
+    assert_string_equal(text, "");
+    lockout_free(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +321,7 @@ int main(void)
         cmocka_unit_test(many_with_the_same_right_password_wait_for_one_answer_and_then_for_none),
         cmocka_unit_test(no_story_locks_the_account),
         cmocka_unit_test(accounts_do_not_touch_each_other_and_the_longest_unused_is_forgotten),
+        cmocka_unit_test(what_is_counted_can_be_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

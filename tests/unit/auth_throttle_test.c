@@ -220,6 +220,50 @@ static void peers_are_counted_by_address_and_in_ipv6_by_their_64(void **state)
     assert_true(share("2001:db8:1:2::1") != share("2001:db8:1:3::1"));
 }
 
+struct seen {
+    size_t n, stop_at;
+    char text[256];
+};
+
+static bool see(void *context, const struct throttle_count *c)
+{
+    struct seen *seen = context;
+    size_t used = strlen(seen->text);
+    (void)snprintf(seen->text + used, sizeof seen->text - used, "%s %.*s %u/%u %u; ",
+                   c->peer ? "peer" : "account", SPAN_ARG(c->who), (unsigned)c->failures,
+                   (unsigned)c->guesses, (unsigned)c->refused_ms);
+    return ++seen->n != seen->stop_at;
+}
+
+static void what_is_counted_can_be_seen_the_newest_first(void **state)
+{
+    (void)state;
+    struct throttle *t = fresh(&plain);
+    struct seen seen = {0};
+    throttle_each(t, 0, see, &seen);
+    assert_int_equal(seen.n, 0);
+    for (uint64_t i = 1; i <= 9; i++)
+        (void)fail_once(t, "a", "anna", i, 0);
+    struct throttle_verdict v = fail_once(t, "a", "anna", 10, 0);
+    assert_int_equal(v.refused_ms, 60000);
+    assert_int_equal(v.guesses, 10);
+    (void)fail_once(t, "b", "bob", 5, 1000);
+    v = fail_once(t, "b", "bob", 5, 1000); /* the same again */
+    assert_int_equal(v.refused_ms, 0);
+    assert_int_equal(v.guesses, 1);
+    throttle_succeeded(t, span_str("c"), span_str("carol"), 1000); /* counts nothing */
+    throttle_each(t, 2000, see, &seen);
+    assert_string_equal(seen.text, "peer b 2/1 0; account bob 2/1 0; peer a 10/10 58000; "
+                                   "account anna 10/10 0; ");
+    seen = (struct seen){.stop_at = 1};
+    throttle_each(t, 2000, see, &seen);
+    assert_int_equal(seen.n, 1);
+    seen = (struct seen){0};
+    throttle_each(t, 11 * 600000, see, &seen); /* all forgotten */
+    assert_string_equal(seen.text, "");
+    throttle_free(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +278,7 @@ int main(void)
         cmocka_unit_test(a_table_of_one_entry_still_works),
         cmocka_unit_test(new_options_hold_at_once_and_keep_the_counters),
         cmocka_unit_test(peers_are_counted_by_address_and_in_ipv6_by_their_64),
+        cmocka_unit_test(what_is_counted_can_be_seen_the_newest_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
