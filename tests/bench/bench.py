@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT / "tests/e2e"))
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "tests/bench"))
 import access  # noqa: E402  (path first)
+import logins  # noqa: E402  (path first)
 from postern import BINARY, Certificates, Service, free_port  # noqa: E402  (path first)
 
 POSTFIX = {
@@ -311,7 +312,8 @@ def bench_access(folder, certificates):
     access.bench_access(folder, certificates, fresh, Service)
 
 
-SECTIONS = {"access": bench_access, "start": bench_start, "idle": bench_idle, "accept": bench_accept, "relay": bench_relay,
+SECTIONS = {"access": bench_access, "start": bench_start, "idle": bench_idle, "accept": bench_accept,
+            "relay": bench_relay, "logins": logins.bench_logins,
             "instructions": bench_instructions}
 
 

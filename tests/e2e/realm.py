@@ -68,6 +68,7 @@ class Kdc(Child):
   default_realm = {realm}
   dns_lookup_kdc = false
   rdns = false
+  udp_preference_limit = 1
 [realms]
   {realm} = {{
     kdc = 127.0.0.1:{self.port}
