@@ -145,9 +145,10 @@ class Machine:
             service.write()
         return self.run(BINARY, *arguments, "-c", service.path, uid=uid, groups=groups)
 
-    def helper(self, *options, path=None, activated=False, uid=None, groups=(), environment=None):
+    def helper(self, *options, path=None, activated=False, uid=None, groups=(), environment=None,
+               program=HELPER):
         """A helper of its own beside the service, as systemd would run it."""
-        it = Helper(self, options, path, activated, uid, groups, environment)
+        it = Helper(self, [str(program), *options], path, activated, uid, groups, environment)
         self.helpers.append(it)
         return it
 
@@ -161,12 +162,12 @@ class Helper:
     """postern-accounts with a socket of its own: --socket, or --socket-activated by systemd's own
     tool."""
 
-    def __init__(self, machine, options, path, activated, uid, groups, environment):
+    def __init__(self, machine, program, path, activated, uid, groups, environment):
         self.path = path or machine.folder / f"helper{len(machine.helpers)}.sock"
         self.log_path = self.path.with_suffix(".log")
         self.machine, self.uid, self.groups = machine, uid, groups
         self.environment = dict(os.environ, **(environment or {}))
-        command = [str(HELPER), "--allow-user", SERVICE_USER, *options]
+        command = [*program, "--allow-user", SERVICE_USER]
         if activated:
             passed = [word for name in self.environment if name.endswith("SAN_OPTIONS")
                       for word in ("-E", name)]
@@ -248,6 +249,20 @@ def tell(pid, which):
         os.kill(pid, which)
     except ProcessLookupError:
         pass
+
+
+def end(pids):
+    """Kills them and waits until they are no more than a line in a table."""
+    for pid in pids:
+        tell(pid, signal.SIGKILL)
+    wait_until(lambda: not any(alive(pid) for pid in pids))
+
+
+def alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def uids(pid):
