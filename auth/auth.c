@@ -67,6 +67,7 @@ static bool copy_domain(struct arena *m, const struct auth_domain *from, struct 
     to->aliases = copy_list(m, from->aliases, from->alias_count);
     to->allow = copy_list(m, from->allow, from->allow_count);
     to->system.pam_service = copy(m, from->system.pam_service);
+    to->system.pam_name = copy(m, from->system.pam_name);
     to->system.helper = copy(m, from->system.helper);
     to->ldap.url = copy(m, from->ldap.url);
     to->ldap.ca_file = copy(m, from->ldap.ca_file);
@@ -80,10 +81,10 @@ static bool copy_domain(struct arena *m, const struct auth_domain *from, struct 
     to->lockout_below = or_default(from->lockout_below, AUTH_LOCKOUT_BELOW_DEFAULT);
     to->lockout_window_ms = or_default(from->lockout_window_ms, AUTH_LOCKOUT_WINDOW_DEFAULT_MS);
     return to->name != NULL && to->aliases != NULL && to->allow != NULL &&
-           to->system.pam_service != NULL && to->system.helper != NULL && to->ldap.url != NULL &&
-           to->ldap.ca_file != NULL && to->ldap.bind != NULL && to->ldap.base != NULL &&
-           to->kerberos.realm != NULL && to->kerberos.service != NULL &&
-           to->kerberos.keytab != NULL && to->kerberos.kdcs != NULL;
+           to->system.pam_service != NULL && to->system.pam_name != NULL &&
+           to->system.helper != NULL && to->ldap.url != NULL && to->ldap.ca_file != NULL &&
+           to->ldap.bind != NULL && to->ldap.base != NULL && to->kerberos.realm != NULL &&
+           to->kerberos.service != NULL && to->kerberos.keytab != NULL && to->kerberos.kdcs != NULL;
 }
 
 static bool copy_domains(struct auth_snapshot *s, const struct auth_options *from, struct err *e)

@@ -58,6 +58,7 @@ struct auth_domain {
     size_t allow_count;
     struct {
         const char *pam_service; /* "postern" */
+        const char *pam_name;    /* "{domain}\\{user}", for accounts of a joined domain */
         const char *helper;      /* the helper's socket; "" = one that we start ourselves */
     } system;
     struct {

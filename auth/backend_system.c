@@ -97,6 +97,7 @@ bool backend_system_open(const struct auth_options *options, const struct auth_d
 {
     const struct local_accounts_options local = {
         .service = domain->system.pam_service,
+        .name = domain->system.pam_name,
         .helper = domain->system.helper,
         .deadline_ms = domain->deadline_ms == 0 ? AUTH_DEADLINE_DEFAULT_MS : domain->deadline_ms};
     struct backend_system *b = calloc(1, sizeof *b);

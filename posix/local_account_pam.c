@@ -22,16 +22,35 @@ enum { DEADLINE_DEFAULT_MS = 5000, AGAIN_MS = 10 };
 
 struct local_accounts {
     char *service;
+    char *name;                /* with {domain} and {user} */
     struct sockaddr_un helper; /* sun_path "": our own */
     uint32_t deadline_ms;
 };
+
+static const char default_name[] = "{domain}\\{user}";
+
+/* How names of that domain are written, with {user}: what the helper is told. */
+static bool form_of(const struct local_accounts *l, const char *domain, char *out, size_t size)
+{
+    static const char key[] = "{domain}";
+    const char *at = strstr(l->name, key);
+    if (domain == NULL || domain[0] == '\0')
+        return span_cstr(span_of(NULL, 0), out, size);
+    if (at == NULL)
+        return span_cstr(span_str(l->name), out, size);
+    int n =
+        snprintf(out, size, "%.*s%s%s", (int)(at - l->name), l->name, domain, at + sizeof key - 1);
+    return n > 0 && (size_t)n < size;
+}
 
 bool local_accounts_open(const struct local_accounts_options *o, struct local_accounts **out,
                          struct err *e)
 {
     struct local_accounts *l = calloc(1, sizeof *l);
     const char *helper = o->helper == NULL ? "" : o->helper;
-    if (l == NULL || (l->service = strdup(o->service)) == NULL) {
+    const char *name = o->name == NULL || o->name[0] == '\0' ? default_name : o->name;
+    if (l == NULL || (l->service = strdup(o->service)) == NULL ||
+        (l->name = strdup(name)) == NULL) {
         local_accounts_close(&l);
         return err_set(e, ERR_TEMP, "accounts of the machine: no memory");
     }
@@ -49,8 +68,10 @@ bool local_accounts_open(const struct local_accounts_options *o, struct local_ac
 
 void local_accounts_close(struct local_accounts **l)
 {
-    if (*l != NULL)
+    if (*l != NULL) {
         free((*l)->service);
+        free((*l)->name);
+    }
     free(*l);
     *l = NULL;
 }
@@ -181,8 +202,10 @@ static enum local_account_result put_question(struct local_accounts *l, enum acc
                                               struct span password,
                                               char text[LOCAL_ACCOUNT_TEXT_MAX])
 {
+    char form[ACCOUNT_NAME_MAX + 1];
+    bool fits = form_of(l, from->domain, form, sizeof form);
     struct account_question q = {.act = act,
-                                 .domain = span_str(from->domain),
+                                 .domain = span_str(form),
                                  .account = span_str(from->account),
                                  .password = password};
     struct account_answer a;
@@ -196,7 +219,7 @@ static enum local_account_result put_question(struct local_accounts *l, enum acc
     for (; q.group_count < from->group_count; q.group_count++)
         q.groups[q.group_count] = span_str(from->groups[q.group_count]);
     /* What no account and no password of ours can be; it needs no helper to say so. */
-    if (q.account.n > ACCOUNT_NAME_MAX || password.n > ACCOUNT_PASSWORD_MAX) {
+    if (!fits || q.account.n > ACCOUNT_NAME_MAX || password.n > ACCOUNT_PASSWORD_MAX) {
         (void)snprintf(text, LOCAL_ACCOUNT_TEXT_MAX, "the name or the password is too long");
         return LOCAL_ACCOUNT_BAD_PASSWORD;
     }

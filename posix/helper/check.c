@@ -101,14 +101,15 @@ static enum local_account_result meaning(int code, bool authenticating,
     return LOCAL_ACCOUNT_UNAVAILABLE;
 }
 
-/* A module may map one name to another, as to a guest's; that account did not prove itself. */
+/* A module may write the name in another way (pam_winbind with winbind's default domain), or map it
+ * to another account, as to a guest's; that one did not prove itself. */
 static enum local_account_result same_account(pam_handle_t *handle, const char *name,
                                               char text[LOCAL_ACCOUNT_TEXT_MAX])
 {
     const void *item = NULL;
     if (pam_get_item(handle, PAM_USER, &item) != PAM_SUCCESS || item == NULL)
         return say(text, "PAM lost the account's name", LOCAL_ACCOUNT_UNAVAILABLE);
-    if (span_equal_nocase(span_str(item), span_str(name)))
+    if (names_same(item, name))
         return LOCAL_ACCOUNT_OK;
     (void)snprintf(text, LOCAL_ACCOUNT_TEXT_MAX, "PAM made it the account %.80s",
                    (const char *)item);

@@ -13,14 +13,20 @@ enum { UID_NOBODY = 65534 };
 
 enum found { FOUND, FOUND_NONE, FOUND_FAILED };
 
-bool names_join(struct span domain, struct span name, char *out, size_t size)
+bool names_join(struct span form, struct span name, char *out, size_t size)
 {
-    if (domain.n == 0)
+    static const char key[] = "{user}";
+    char text[ACCOUNT_NAME_MAX + 1];
+    if (form.n == 0)
         return span_cstr(name, out, size);
-    if (domain.n >= size - 1 || !span_cstr(domain, out, size))
+    if (!span_cstr(form, text, sizeof text))
         return false;
-    out[domain.n] = '\\';
-    return span_cstr(name, out + domain.n + 1, size - domain.n - 1);
+    const char *at = strstr(text, key);
+    if (at == NULL || strstr(at + 1, key) != NULL)
+        return false;
+    int n = snprintf(out, size, "%.*s%.*s%s", (int)(at - text), text, SPAN_ARG(name),
+                     at + sizeof key - 1);
+    return n > 0 && (size_t)n < size;
 }
 
 /* getpwnam(3): "not found" comes in several dresses. */
@@ -49,6 +55,15 @@ static enum found find_account(const char *name, uid_t *uid, gid_t *gid)
         free(memory);
     }
     return judge(code, there != NULL);
+}
+
+bool names_same(const char *a, const char *b)
+{
+    uid_t ua = 0, ub = 0;
+    gid_t gid;
+    if (span_equal_nocase(span_str(a), span_str(b)))
+        return true;
+    return find_account(a, &ua, &gid) == FOUND && find_account(b, &ub, &gid) == FOUND && ua == ub;
 }
 
 static enum found find_group(const char *name, gid_t *gid)

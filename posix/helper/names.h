@@ -7,8 +7,12 @@
 
 enum { NAMES_BYTES_MAX = 2 * ACCOUNT_NAME_MAX + 2 };
 
-/* How PAM and the name service call it: `account`, with a domain `DOMAIN\account`. */
-bool names_join(struct span domain, struct span name, char *out, size_t size);
+/* How PAM and the name service call it: the form has {user} once, where the name goes; an empty
+ * form is the name alone. */
+bool names_join(struct span form, struct span name, char *out, size_t size);
+
+/* Whether both are names of one account. */
+bool names_same(const char *a, const char *b);
 
 /* OK, or the refusal of who never logs in here: uid 0, the guest. */
 enum local_account_result names_refused(const char *name, struct span account,

@@ -3,6 +3,8 @@
  *
  *     question = version(1) act(1) length(2) body
  *     body     = deadline_ms(4) service domain account password count(1) *group
+ *     domain   = how accounts and groups of a domain are called, with {user} where the name goes
+ *                ("CORP\{user}"); empty: names of this machine
  *     answer   = version(1) result(1) length(2) text
  *
  * Numbers are big-endian, each string is length(2) and its bytes, the body ends with its last

@@ -101,6 +101,7 @@ static bool complete_accounts(struct binder *b, struct config *c)
     *item = (struct config_auth_domain){.name = "users",
                                         .backend = CONFIG_USERDB,
                                         .pam_service = "",
+                                        .pam_name = "",
                                         .helper = "",
                                         .base = "",
                                         .url = "",

@@ -115,10 +115,10 @@ struct config_auth_domain {
     const char *name;
     struct config_list aliases;
     enum config_backend backend;
-    struct config_list allow;                /* accounts and groups; none: all */
-    const char *pam_service, *helper;        /* system */
-    const char *url, *ca_file, *bind, *base; /* ldap */
-    const char *realm, *service, *keytab;    /* kerberos */
+    struct config_list allow;                    /* accounts and groups; none: all */
+    const char *pam_service, *pam_name, *helper; /* system */
+    const char *url, *ca_file, *bind, *base;     /* ldap */
+    const char *realm, *service, *keytab;        /* kerberos */
     struct config_list kdc;
     uint64_t deadline_ms, lockout_below, lockout_window_ms; /* all but userdb */
 };

@@ -168,6 +168,10 @@ OPTION("authentication.domains[].lockout_window", DURATION, AT_ACCOUNTS(lockout_
             "password the domain forgets them; not shorter than there."),
 OPTION("authentication.domains[].pam_service", TEXT, AT_ACCOUNTS(pam_service), .value = "postern",
     .help = "system: the PAM service, a file in /etc/pam.d."),
+OPTION("authentication.domains[].pam_name", TEXT, AT_ACCOUNTS(pam_name), .value = "{domain}\\{user}",
+    .help = "system: what PAM and the name service call an account (and a group) of a domain that "
+            "the machine has joined. As it is for winbind; {user}@{domain} for SSSD with full "
+            "names."),
 OPTION("authentication.domains[].helper", TEXT, AT_ACCOUNTS(helper), .value = "",
     .help = "system: the socket of the account helper. Empty: Postern starts one itself."),
 OPTION("authentication.domains[].url", TEXT, AT_ACCOUNTS(url), .value = "",

@@ -24,8 +24,10 @@ enum local_account_result {
 enum { LOCAL_ACCOUNT_RESULTS = LOCAL_ACCOUNT_UNAVAILABLE + 1, LOCAL_ACCOUNT_TEXT_MAX = 160 };
 
 struct local_accounts_options {
-    const char *service;  /* the PAM service; not used on Windows */
-    const char *helper;   /* the socket of a helper that others start; "" = the one of our own */
+    const char *service; /* the PAM service; not used on Windows */
+    const char *name;   /* how accounts and groups of a domain are called, with {domain} and {user};
+                           "" or NULL: {domain}\{user}; not used on Windows */
+    const char *helper; /* the socket of a helper that others start; "" = the one of our own */
     uint32_t deadline_ms; /* of one question, in all */
 };
 

@@ -61,7 +61,7 @@ static bool build_domains(struct policy *p)
             .backend = kinds[from->backend],
             .allow = texts(p, &from->allow),
             .allow_count = from->allow.count,
-            .system = {from->pam_service, from->helper},
+            .system = {from->pam_service, from->pam_name, from->helper},
             .ldap = {from->url, build_path(p, from->ca_file), from->bind, from->base},
             .kerberos = {realm_of(p, from), from->service, build_path(p, from->keytab),
                          texts(p, &from->kdc), from->kdc.count},
@@ -272,6 +272,30 @@ static void check_realm(const struct policy *p, struct config_messages *m, size_
     complain(p, m, CONFIG_WARNING, i, "realm", NULL, text);
 }
 
+static unsigned count(const char *text, const char *word)
+{
+    unsigned n = 0;
+    while ((text = strstr(text, word)) != NULL) {
+        text += strlen(word);
+        n++;
+    }
+    return n;
+}
+
+static void check_pam_name(const struct policy *p, struct config_messages *m, size_t i)
+{
+    const char *name = p->auth.domains[i].system.pam_name;
+    unsigned user = count(name, "{user}"), domain = count(name, "{domain}");
+    char text[TEXT_MAX];
+    if (p->auth.domains[i].backend != AUTH_BACKEND_SYSTEM ||
+        (user == 1 && domain <= 1 && count(name, "{") == user + domain &&
+         count(name, "}") == user + domain))
+        return;
+    (void)snprintf(text, sizeof text,
+                   "\"%.100s\", expected a name with {user} once and {domain} at most once", name);
+    complain(p, m, CONFIG_ERROR, i, "pam_name", NULL, text);
+}
+
 static void check_allow(const struct policy *p, struct config_messages *m, size_t i)
 {
     const struct auth_domain *d = &p->auth.domains[i];
@@ -297,6 +321,7 @@ static void check_names(const struct policy *p, struct config_messages *m)
         for (size_t k = 0; k < from->aliases.count; k++)
             check_name(p, m, i, "aliases", &from->aliases.items[k], from->aliases.items[k].text);
         check_realm(p, m, i);
+        check_pam_name(p, m, i);
         check_allow(p, m, i);
     }
     check_machine_names(p, m);

@@ -317,6 +317,26 @@ static void names_that_can_be_no_domain_are_refused_where_they_stand(void **stat
     config_messages_deinit(&messages);
 }
 
+static void a_pam_name_has_a_place_for_the_user(void **state)
+{
+    (void)state;
+    load_with("authentication:\n"
+              "  domains:\n"
+              "    - { name: A, backend: system, pam_name: '{domain}+{user}' }\n"
+              "    - { name: B, backend: system, pam_name: '{domain}' }\n"
+              "    - { name: C, backend: system, pam_name: '{user}{user}' }\n"
+              "    - { name: D, backend: system, pam_name: '{user}@{realm}' }\n"
+              "    - { name: E, backend: system, pam_name: '{user' }\n"
+              "    - { name: F, backend: userdb, pam_name: 'not looked at' }\n",
+              "relay.example.net", CONFIG_INVALID);
+    assert_string_equal(said_at(3, 35, CONFIG_ERROR), "");
+    for (unsigned line = 4; line < 8; line++)
+        assert_non_null(
+            strstr(said_at(line, 35, CONFIG_ERROR), "expected a name with {user} once"));
+    assert_int_equal(messages.count, 4);
+    config_messages_deinit(&messages);
+}
+
 static void an_allow_list_names_accounts_and_groups_of_its_own_domain(void **state)
 {
     (void)state;
@@ -372,6 +392,7 @@ int main(void)
         cmocka_unit_test(the_review_tells_duplicates_overlaps_and_names_of_files_that_refuse),
         cmocka_unit_test(names_that_stand_for_two_domains_are_reported_where_they_stand),
         cmocka_unit_test(names_that_can_be_no_domain_are_refused_where_they_stand),
+        cmocka_unit_test(a_pam_name_has_a_place_for_the_user),
         cmocka_unit_test(an_allow_list_names_accounts_and_groups_of_its_own_domain),
         cmocka_unit_test(a_realm_that_is_not_given_is_the_name_in_upper_case),
     };
