@@ -356,7 +356,8 @@ static enum acl_verdict deny_relay(const struct acl_policy *p, const struct acl_
         set_hit(r, &relay->hit);
     put_unable(f, r);
     if (f->authentication_failed)
-        COPY(r->hint, "authentication failed earlier in this session");
+        PUT(r->hint, "authentication failed earlier in this session, and %s is not granted",
+            client);
     else
         PUT(r->hint,
             login_helps ? "%s is not granted and has not authenticated" : "%s is not granted",

@@ -60,12 +60,12 @@ static void accepted(struct inbound *s, const struct auth_step *step)
 
 static void refused(struct inbound *s, const struct auth_step *step)
 {
+    s->authentication_failed = true; /* a later refusal says so: .NET goes on as if nothing were */
     switch (step->outcome) {
     case AUTH_CONTINUE:
     case AUTH_OK: break;
     case AUTH_BAD_CREDENTIALS:
     case AUTH_NO_BACKEND:
-        s->authentication_failed = true;
         inbound_reply(s, s->auth_token, 535, "5.7.3", "Authentication unsuccessful");
         break;
     case AUTH_UNAVAILABLE:
