@@ -24,6 +24,7 @@ static const struct command commands[] = {
     {"sessions", command_sessions, "list or close the clients' sessions"},
     {"reload", command_reload, "let the running service take the changed configuration over"},
     {"access", command_access, "show or change the access lists, or ask them about a client"},
+    {"selftest", command_selftest, "attack the running service as a stranger would, and report"},
     {"import", command_import, "make a configuration out of the settings of IIS's SMTP service"},
     {"send", command_send, "send a test message"},
     {"version", command_version, "print the version"},

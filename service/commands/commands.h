@@ -21,6 +21,7 @@ int command_reload(int argc, char **argv);
 int command_version(int argc, char **argv);
 int command_send(int argc, char **argv);
 int command_access(int argc, char **argv);
+int command_selftest(int argc, char **argv);
 int command_import(int argc, char **argv);
 int command_config_reference(int argc, char **argv); /* hidden: makes docs/configuration.md */
 
