@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/log_rotation.h"
+#include "base/log_w3c.h"
 #include "platform/clock.h"
 #include "platform/files.h"
 #include "platform/log_sink.h"
@@ -26,6 +27,15 @@ static int64_t begun(const char *path)
     return goes_on ? info.modified_wall_ms : clock_wall_ms();
 }
 
+static void put_head(void)
+{
+    struct buf head;
+    buf_init(&head, 4096);
+    log_w3c_head(POSTERN_VERSION, clock_wall_ms(), &head);
+    log_row(buf_span(&head));
+    buf_deinit(&head);
+}
+
 bool run_log_setup(struct run *r, const struct policy *policy, struct err *e)
 {
     static const enum log_level levels[] = {[CONFIG_LOG_DEBUG] = LOG_DEBUG,
@@ -33,6 +43,7 @@ bool run_log_setup(struct run *r, const struct policy *policy, struct err *e)
                                             [CONFIG_LOG_WARN] = LOG_WARN,
                                             [CONFIG_LOG_ERROR] = LOG_ERROR};
     const struct config_logging *l = &policy->config->logging;
+    bool rows = l->format == CONFIG_LOG_W3C;
     struct log_sink sink;
     if (policy->log_file[0] == '\0') {
         log_sink_stderr(&sink);
@@ -44,6 +55,12 @@ bool run_log_setup(struct run *r, const struct policy *policy, struct err *e)
             r->log.begun_wall_ms = since;
     }
     (void)snprintf(r->log.file, sizeof r->log.file, "%s", policy->log_file);
+    /* Rows have the file for themselves, events go where they would without one. */
+    log_rows_setup(rows ? &sink : NULL);
+    if (rows) {
+        put_head();
+        log_sink_stderr(&sink);
+    }
     log_setup(levels[l->level], l->format == CONFIG_LOG_JSON ? LOG_JSON : LOG_TEXT, &sink);
     return true;
 }
@@ -57,6 +74,8 @@ void run_log_reopen(struct run *r)
         return;
     }
     r->log.begun_wall_ms = since;
+    if (log_wants_rows())
+        put_head();
 }
 
 /* ---- rotation ---- */
@@ -122,6 +141,8 @@ static void rotate(struct run *r, const struct log_rotation *rotation, int64_t n
     }
     r->log.begun_wall_ms = now;
     r->log.moved = r->log.complained = false;
+    if (log_wants_rows())
+        put_head();
     log_event(LOG_DEBUG, "log.rotated", LOG_S("file", r->log.file));
     remove_old(r->log.file, rotation->keep);
 }

@@ -11,7 +11,7 @@
 enum { LOG_VALUE_MAX = 512, LOG_LINE_MAX = 16 * 1024 };
 
 /* A sink that was once in force stays: a thread may still be writing through it. There are as many
- * as there were different ones, which is one or two. */
+ * as there were different ones, which is one or two, for events and for rows. */
 struct kept_sink {
     struct log_sink sink;
     struct kept_sink *older;
@@ -22,6 +22,8 @@ static struct {
     _Atomic(int) least;
     _Atomic(int) format;
     _Atomic(struct kept_sink *) sink;
+    _Atomic(struct kept_sink *) rows;
+    struct kept_sink *kept;
 } run = {.least = LOG_ERROR + 1};
 
 static const char *const level_names[] = {
@@ -32,17 +34,45 @@ static bool same_sink(const struct log_sink *a, const struct log_sink *b)
     return a->write == b->write && a->wall_ms == b->wall_ms && a->context == b->context;
 }
 
+/* Those that were ever in force; main alone adds to them. */
+static struct kept_sink *kept_of(const struct log_sink *sink)
+{
+    for (struct kept_sink *k = run.kept; k != NULL; k = k->older)
+        if (same_sink(&k->sink, sink))
+            return k;
+    struct kept_sink *next = malloc(sizeof *next);
+    if (next == NULL)
+        return NULL;
+    *next = (struct kept_sink){.sink = *sink, .older = run.kept};
+    run.kept = next;
+    return next;
+}
+
 /* Without memory the sink that is in force stays in force. */
 static void keep(const struct log_sink *sink)
 {
-    struct kept_sink *now = atomic_load(&run.sink);
-    if (now != NULL && same_sink(&now->sink, sink))
-        return;
-    struct kept_sink *next = malloc(sizeof *next);
-    if (next == NULL)
-        return;
-    *next = (struct kept_sink){.sink = *sink, .older = now};
-    atomic_store(&run.sink, next);
+    struct kept_sink *next = kept_of(sink);
+    if (next != NULL)
+        atomic_store(&run.sink, next);
+}
+
+void log_rows_setup(const struct log_sink *sink)
+{
+    struct kept_sink *next = sink == NULL ? NULL : kept_of(sink);
+    if (sink == NULL || next != NULL)
+        atomic_store(&run.rows, next);
+}
+
+bool log_wants_rows(void)
+{
+    return atomic_load_explicit(&run.rows, memory_order_acquire) != NULL;
+}
+
+void log_row(struct span line)
+{
+    const struct kept_sink *kept = atomic_load(&run.rows);
+    if (kept != NULL)
+        kept->sink.write(kept->sink.context, LOG_INFO, line);
 }
 
 void log_setup(enum log_level least, enum log_format format, const struct log_sink *sink)

@@ -45,6 +45,12 @@ bool log_level_parse(const char *text, enum log_level *level);
               sizeof((const struct log_field[]){__VA_ARGS__}) / sizeof(struct log_field))
 void log_write(enum log_level level, const char *name, const struct log_field *fields, size_t n);
 
+/* Rows: lines of their own making that go to a sink of their own, for the format that has one row a
+ * command (base/log_w3c.h). NULL: nobody wants them. */
+void log_rows_setup(const struct log_sink *sink);
+bool log_wants_rows(void);
+void log_row(struct span line);
+
 /* The formatters themselves, for tests: the line that would be written. */
 void log_format_line(enum log_format format, enum log_level level, const char *name,
                      const struct log_field *fields, size_t n, int64_t wall_ms, struct buf *out);

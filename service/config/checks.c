@@ -225,6 +225,12 @@ static void check_order(struct binder *b, const struct config *c)
         warn_at(b, c, "queue.store", "messages are lost when the service ends");
 }
 
+static void check_logging(struct binder *b, const struct config *c)
+{
+    if (c->logging.format == CONFIG_LOG_W3C && c->logging.file[0] == '\0')
+        error_at(b, c, "logging.format", "rows without a place, expected logging.file too");
+}
+
 bool checks_run(struct binder *b, struct config *c)
 {
     if (!given(c, "service.data_directory")) /* the table's default is for one system only */
@@ -238,5 +244,6 @@ bool checks_run(struct binder *b, struct config *c)
     check_accounts(b, c);
     check_credentials(b, c, "delivery", &c->delivery.authentication, c->delivery.tls);
     check_order(b, c);
+    check_logging(b, c);
     return check_domains(b, c);
 }

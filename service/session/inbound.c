@@ -128,6 +128,7 @@ static void session_free(struct inbound *s)
     free(s->auth_tls);
     free(s->identity);
     free(s->names.list);
+    inbound_w3c_end(s);
     if (s->protocol != NULL) {
         secret_wipe_bytes(s->protocol->p, s->protocol->cap);
         buf_deinit(s->protocol);
@@ -143,6 +144,7 @@ static void begin_engine(struct inbound *s, bool tls)
     inbound_offer(s);
     smtp_server_init(&s->engine, &s->options, client, tls, inbound_now(s));
     s->engine_live = true;
+    inbound_w3c_begin(s);
     conn_read_start(s->conn);
     inbound_pump(s);
 }
@@ -222,6 +224,7 @@ static void hello(struct inbound *s, const struct smtp_server_event *event)
 static void flush(struct inbound *s)
 {
     struct span out;
+    inbound_w3c(s);
     while ((out = smtp_server_output(&s->engine)).n > 0) {
         if (s->desk->observed)
             inbound_protocol_out(s, out);

@@ -63,7 +63,8 @@ struct inbound {
     bool smtputf8;
     int64_t partial_since; /* a command has begun and is not complete; 0: none */
     uint64_t messages, since_wall_ms;
-    struct buf *protocol; /* a command line under way, for logging.protocol */
+    struct buf *protocol;    /* a command line under way, for logging.protocol */
+    struct inbound_w3c *w3c; /* for logging.format: w3c, else NULL */
 };
 
 /* inbound.c */
@@ -98,5 +99,11 @@ void inbound_mail_drop(struct inbound *s);
 /* inbound_protocol.c: the lines of logging.protocol, credentials blanked. */
 void inbound_protocol_in(struct inbound *s, struct span bytes);
 void inbound_protocol_out(struct inbound *s, struct span bytes);
+
+/* inbound_w3c.c: the rows of logging.format: w3c. begin after the engine's init; the middle one
+ * writes what the engine has noted so far. */
+void inbound_w3c_begin(struct inbound *s);
+void inbound_w3c(struct inbound *s);
+void inbound_w3c_end(struct inbound *s);
 
 #endif

@@ -128,6 +128,7 @@ static void flush(struct outbound *o)
     while (o->conn != NULL && (out = smtp_client_output(&o->engine)).n > 0) {
         if (o->courier->desk->observed)
             log_protocol(o, out);
+        outbound_w3c_command(o, out);
         size_t n = out.n;
         if (!conn_write(o->conn, out))
             return;
@@ -271,6 +272,7 @@ static size_t on_data(struct conn *conn, void *arg, struct span bytes)
     if (o->courier->desk->observed)
         log_event(LOG_INFO, "smtp.out.reply", LOG_S("host", o->hosts[o->host].name),
                   LOG_SPAN("text", bytes));
+    outbound_w3c_response(o, bytes);
     smtp_client_feed(&o->engine, bytes, outbound_now(o));
     outbound_pump(o);
     return bytes.n;

@@ -78,6 +78,10 @@ void outbound_give_up(struct outbound *o); /* no host is left to try; frees it *
 void outbound_free(struct outbound *o);
 bool outbound_connect(struct outbound *o, const struct sock_address *to, struct err *e);
 
+/* outbound_w3c.c: rows of logging.format: w3c, where they are wanted. */
+void outbound_w3c_command(const struct outbound *o, struct span out);
+void outbound_w3c_response(const struct outbound *o, struct span bytes);
+
 /* outbound_hosts.c: each may end in outbound_give_up. */
 void outbound_start(struct worker_item *item, struct worker *w);
 void outbound_next_address(struct outbound *o);

@@ -229,8 +229,12 @@ static enum server_line peek_line(struct smtp_server *s, struct span *line)
 void server_say_reply(struct smtp_server *s, const struct smtp_reply *reply)
 {
     size_t before = s->out.n;
-    if (s->emergency || smtp_reply_write(reply, &s->out))
+    if (s->emergency)
         return;
+    if (smtp_reply_write(reply, &s->out)) {
+        server_trace_reply(s, reply->code, s->out.n - before);
+        return;
+    }
     s->out.n = before; /* no half line goes out */
     s->out.failed = false;
     s->emergency = true;
@@ -368,8 +372,10 @@ static enum server_step line_step(struct smtp_server *s, struct smtp_server_even
         return STEP_AGAIN;
     }
     line = span_trim(line);
-    if (line.n > 0)
+    if (line.n > 0) {
+        server_trace_command(s, line);
         return server_command(s, line, event);
+    }
     if (s->blanks++ >= BLANKS_MAX)
         server_error(s, 500, "5.5.2", "Blank line");
     return STEP_AGAIN;

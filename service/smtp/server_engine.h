@@ -217,6 +217,8 @@ struct smtp_server {
     int64_t now, since, last_byte, born, paused_at;
     char mechanism[24];
     char client[64];
+    struct buf *trace;     /* the owner's, or NULL: server_trace.h */
+    bool trace_content;    /* the command that is noted last takes content */
     struct smtp_path path; /* of the MAIL or RCPT under work; for HELLO its address is the name */
 };
 

@@ -29,6 +29,9 @@ void server_say_reply(struct smtp_server *s, const struct smtp_reply *reply);
 /* A refusal that counts as a bad command: the last one allowed is followed by 421. */
 void server_error(struct smtp_server *s, uint16_t code, const char *enhanced, const char *text);
 void server_error_reply(struct smtp_server *s, const struct smtp_reply *reply);
+/* server_trace.c; nothing where nobody wants it */
+void server_trace_command(struct smtp_server *s, struct span line);
+void server_trace_reply(struct smtp_server *s, unsigned code, size_t bytes);
 void server_junk(struct smtp_server *s);
 void server_close(struct smtp_server *s, enum smtp_server_close_reason reason);
 /* Fills *event as one that wants an answer. */

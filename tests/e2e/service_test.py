@@ -1,4 +1,5 @@
 """The service as a process: start, reload, stop, its host's signals, its logs, its tools."""
+import base64
 import json
 import os
 import pathlib
@@ -663,6 +664,106 @@ def test_a_rotation_that_fails_is_said_once_and_the_log_goes_on(certificates):
     finally:
         service.finish()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+# -- the W3C format
+
+def rows(log):
+    """The rows, each a dictionary by the #Fields in force."""
+    found, names = [], []
+    for line in log.read_text().splitlines():
+        if line.startswith("#Fields: "):
+            names = line.split()[1:]
+        elif not line.startswith("#"):
+            values = line.split(" ")
+            assert len(values) == len(names), line
+            found.append(dict(zip(names, values)))
+    return found
+
+
+def test_w3c_rows_tell_each_command_with_its_reply_as_iis_did(make, tmp_path, sink):
+    log = tmp_path / "smtp.log"
+    service = make({"logging": {"format": "w3c", "file": str(log), "protocol": False},
+                    "access": {"relay": {"list": ["127.0.0.1"]}},
+                    "delivery": {"smart_host": sink.literal, "tls": "none"}},
+                   {"one": {"tls": "optional"}})
+    service.add_user()
+    service.start()
+    port = service.port("one")
+    with Client(port) as client:
+        client.hello()
+        client.starttls()
+        assert client.plain(Service.USER, "wrong password").code == 535
+        assert client.plain(Service.USER, SECRET).code == 235
+        # One segment for the end of one message and the begin of the next.
+        client.cmd("MAIL FROM:<a@b.example>")
+        client.cmd("RCPT TO:<v@local.example>")
+        client.cmd("DATA")
+        client.send("text\r\n.\r\nMAIL FROM:<odd name@b.example>\r\nWRONG c2VjcmV0\r\nRSET\r\n")
+        codes = [client.reply().code for _ in range(4)]
+        assert codes[0] == 250 and codes[2:] == [500, 250]
+        client.cmd("QUIT")
+    with Client(port) as client:
+        client.hello()
+        client.mail("a@b.example", "buyer@partner.example")
+    sink.wait()
+    service.stop()
+    text = log.read_text()
+    assert text.startswith("#Software: Postern ") and "\n#Version: 1.0\n#Date: " in text
+    everything = rows(log)
+    inbound = [r for r in everything if not r["cs-username"].startswith("OutboundConnection")]
+    # The looks for a banner by which the service was found to be ready come before.
+    inbound = inbound[[r["cs-method"] for r in inbound].index("EHLO") - 1:]
+    told = [(r["cs-method"], r["sc-status"]) for r in inbound]
+    first = told[:told.index(("QUIT", "221")) + 1]
+    assert first == [("-", "220"), ("EHLO", "250"), ("STARTTLS", "220"), ("EHLO", "250"),
+                     ("AUTH", "535"), ("AUTH", "235"), ("MAIL", "250"), ("RCPT", "250"),
+                     ("DATA", "250"), ("MAIL", str(codes[1])), ("-", "500"), ("RSET", "250"),
+                     ("QUIT", "221")]
+    data = inbound[first.index(("DATA", "250"))]
+    assert data["cs-username"] == Service.USER or data["cs-username"].endswith(Service.USER)
+    assert data["cs-uri-stem"] != "-" and int(data["cs-bytes"]) >= len("DATA\r\ntext\r\n.\r\n")
+    assert all(r["c-ip"] == "127.0.0.1" and r["s-ip"] == "127.0.0.1" and r["s-port"] == str(port)
+               and r["s-sitename"] == "SMTPSVC1" and r["s-computername"] == "relay.example"
+               and r["cs-version"] == "SMTP" for r in inbound)
+    assert inbound[7]["cs-uri-query"] == "+TO:<v@local.example>"
+    assert inbound[4]["cs-uri-query"] == "+PLAIN"
+    # No password in it, in whatever form, nor what might have been one.
+    for secret in (SECRET, "wrong", "c2VjcmV0",
+                   base64.b64encode(f"\0{Service.USER}\0{SECRET}".encode()).decode()):
+        assert secret not in text
+    out = [(r["cs-username"], r["cs-method"], r["cs-uri-query"]) for r in everything
+           if r["cs-username"].startswith("OutboundConnection")]
+    assert ("OutboundConnectionCommand", "RCPT", "+TO:<buyer@partner.example>") in out
+    assert any(who == "OutboundConnectionResponse" and query.startswith("+250")
+               for who, _, query in out)
+    # Events go on as text to standard error.
+    assert "service.ready" in service.log() and "smtp.message.accepted" in service.log()
+
+
+def test_each_w3c_file_begins_with_its_fields_and_a_reload_changes_the_format(make, tmp_path):
+    log = tmp_path / "logs" / "smtp.log"
+    log.parent.mkdir()
+    service = make({"logging": {"format": "w3c", "file": str(log), "rotate": {"size": "2K"}}})
+    service.start()
+    end = time.monotonic() + 30
+    while not list(log.parent.glob("smtp.log.*")) and time.monotonic() < end:
+        with Client(service.port()) as client:
+            client.hello()
+            client.cmd("NOOP")
+    assert list(log.parent.glob("smtp.log.*"))
+    for path in log.parent.iterdir():
+        assert path.read_text().startswith("#Software: Postern "), path
+        rows(path)
+    service.write({"logging": {"format": "json", "file": str(log)}})
+    reload(service)
+    with Client(service.port()) as client:
+        client.hello()
+    end = time.monotonic() + 10
+    while '"event":"smtp.session.opened"' not in log.read_text() and time.monotonic() < end:
+        time.sleep(0.05)
+    last = log.read_text().splitlines()[-1]
+    assert json.loads(last)["event"].startswith("smtp.session.")
 
 
 # -- the service manager; what it does with systemd is in tests/systemd
