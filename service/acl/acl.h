@@ -41,6 +41,26 @@ struct acl_domain_options {
     struct acl_position at;
 };
 
+struct acl_word {
+    const char *text;
+    struct acl_position at;
+};
+struct acl_words {
+    const struct acl_word *v;
+    size_t n;
+    struct acl_position at; /* of the list */
+};
+
+/* What holds for some clients or accounts apart. The first profile that holds both is theirs. */
+struct acl_profile_options {
+    struct acl_position at;
+    struct acl_list *clients;  /* NULL: every client; goes to the policy as the two lists do */
+    struct acl_words accounts; /* none: whoever, logged in or not */
+    /* Address patterns: user@domain, *@domain, *@*.domain, *, <>, /PCRE2/. None: all. */
+    struct acl_words senders, recipients_allow, recipients_refuse;
+    bool fixes_sender; /* so at MAIL it matters whose it is */
+};
+
 struct acl_options {
     struct acl_control_options connection;
     struct acl_control_options relay;
@@ -54,13 +74,15 @@ struct acl_options {
     size_t n_listeners;
     const struct acl_domain_options *domains;
     size_t n_domains;
+    struct acl_profile_options *profiles;
+    size_t n_profiles;
 };
 
 struct acl_policy;
 
-/* Copies all options but the two lists: on success they belong to the policy and the pointers in
- * *options are set to NULL; otherwise they stay the caller's. Faulty domain names become problems
- * (ERR_PERM), no memory is ERR_TEMP. Position files are copied. */
+/* Copies all options but the lists of clients: on success they belong to the policy and the
+ * pointers in *options are set to NULL; otherwise they stay the caller's. Faulty domain names
+ * become problems (ERR_PERM), no memory is ERR_TEMP. Position files are copied. */
 bool acl_policy_new(struct acl_options *options, struct acl_policy **policy,
                     struct acl_problems *problems, struct err *e);
 void acl_policy_free(struct acl_policy **policy);
@@ -125,6 +147,9 @@ const char *acl_postmaster_domain(const struct acl_policy *policy);
 /* Whether the client of these facts has the relay right (the list, a login, Pickup): what missing
  * headers are added for. Unknown and failed facts give false. */
 bool acl_has_relay_right(const struct acl_policy *policy, const struct acl_facts *facts);
+
+/* The place of the client's profile in acl_options.profiles plus one; 0: none, or not known yet. */
+size_t acl_profile_of(const struct acl_policy *policy, const struct acl_facts *facts);
 
 /* True when a list has names, so that reverse DNS can matter at all. */
 bool acl_uses_names(const struct acl_policy *policy);

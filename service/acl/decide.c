@@ -1,5 +1,6 @@
 /* decide.c - the three questions, and why the answer is what it is. */
 #include "acl/policy.h"
+#include "acl/profile.h"
 
 #include <string.h>
 
@@ -24,7 +25,7 @@ static enum acl_verdict allow(struct acl_reason *r)
     return r->verdict = ACL_ALLOW;
 }
 
-static enum acl_verdict need(struct acl_reason *r, unsigned facts)
+enum acl_verdict decide_need(struct acl_reason *r, unsigned facts)
 {
     r->need = facts;
     PUT(r->why, "the answer hangs on what is not known yet:%s%s%s",
@@ -38,7 +39,7 @@ static enum acl_verdict need(struct acl_reason *r, unsigned facts)
     return r->verdict = ACL_NEED;
 }
 
-static enum acl_verdict refuse(struct acl_reason *r, enum acl_verdict verdict, unsigned code,
+enum acl_verdict decide_refuse(struct acl_reason *r, enum acl_verdict verdict, unsigned code,
                                const char *enhanced)
 {
     r->code = code;
@@ -117,12 +118,12 @@ static enum acl_verdict decide_connect(const struct acl_policy *p, const struct 
                                 : "%s is not in the list of those kept out",
             client);
         return allow(r);
-    case ACL_MATCH_UNKNOWN: return need(r, ACL_NEED_NAMES);
+    case ACL_MATCH_UNKNOWN: return decide_need(r, ACL_NEED_NAMES);
     case ACL_MATCH_FAILED:
         COPY(r->text, "Try again later");
         put_failure(r, control, f);
         put_names_change(r, control, f);
-        return refuse(r, ACL_DEFER, 421, "4.7.1");
+        return decide_refuse(r, ACL_DEFER, 421, "4.7.1");
     case ACL_MATCH_NO: break;
     }
     COPY(r->text, "Access denied");
@@ -132,7 +133,7 @@ static enum acl_verdict decide_connect(const struct acl_policy *p, const struct 
                                    : "%s is listed among those that may not connect",
         client);
     put_list_change(r->change, sizeof r->change, control, f, &hit);
-    return refuse(r, ACL_DENY, 554, "5.7.1");
+    return decide_refuse(r, ACL_DENY, 554, "5.7.1");
 }
 
 /* ---- MAIL ---------------------------------------------------------------------------------- */
@@ -170,7 +171,7 @@ static enum acl_verdict refuse_clear(const struct acl_facts *f, struct acl_reaso
     COPY(r->why, "the listener demands TLS, and the session is in clear");
     PUT(r->change, "use TLS, or set tls: optional for listeners[%zu]", f->listener);
     reason_append_at(r->change, sizeof r->change, &r->at);
-    return refuse(r, ACL_DENY, 530, "5.7.0");
+    return decide_refuse(r, ACL_DENY, 530, "5.7.0");
 }
 
 static enum acl_verdict refuse_anonymous(const struct acl_facts *f, struct acl_reason *r)
@@ -184,7 +185,7 @@ static enum acl_verdict refuse_anonymous(const struct acl_facts *f, struct acl_r
         f->authentication_failed ? "authenticate with a valid name and password" : "authenticate",
         r->rule);
     reason_append_at(r->change, sizeof r->change, &r->at);
-    return refuse(r, ACL_DENY, 530, "5.7.1");
+    return decide_refuse(r, ACL_DENY, 530, "5.7.1");
 }
 
 static bool tls_required(const struct acl_policy *p, const struct acl_facts *f)
@@ -249,15 +250,14 @@ static enum acl_verdict decide_mail(const struct acl_policy *p, const struct acl
     unsigned unknown = (tls == ACL_MATCH_UNKNOWN ? (unsigned)ACL_NEED_TLS : 0u) |
                        (login == ACL_MATCH_UNKNOWN ? (unsigned)ACL_NEED_IDENTITY : 0u);
     if (unknown != 0)
-        return need(r, unknown);
+        return decide_need(r, unknown);
     if (tls == ACL_MATCH_FAILED || login == ACL_MATCH_FAILED) {
         COPY(r->text, "Try again later");
         COPY(r->why, "who the client is could not be found out");
         PUT(r->change, "repair what %s asks", r->rule);
-        return refuse(r, ACL_DEFER, 450, "4.7.1");
+        return decide_refuse(r, ACL_DEFER, 450, "4.7.1");
     }
-    pass_authentication(p, f, r);
-    return allow(r);
+    return profile_decide(p, f, ACL_STEP_SENDER, r);
 }
 
 /* ---- RCPT ---------------------------------------------------------------------------------- */
@@ -341,7 +341,7 @@ static enum acl_verdict defer_relay(const struct acl_policy *p, const struct acl
     put_unable(f, r);
     put_failure(r, &p->relay, f);
     put_names_change(r, &p->relay, f);
-    return refuse(r, ACL_DEFER, 450, "4.7.1");
+    return decide_refuse(r, ACL_DEFER, 450, "4.7.1");
 }
 
 static enum acl_verdict deny_relay(const struct acl_policy *p, const struct acl_facts *f,
@@ -376,7 +376,7 @@ static enum acl_verdict deny_relay(const struct acl_policy *p, const struct acl_
             f->authentication_failed ? "authenticate with a valid name and password"
                                      : "authenticate");
     put_list_change(r->change, sizeof r->change, &p->relay, f, &relay->hit);
-    return refuse(r, ACL_DENY, 550, "5.7.1");
+    return decide_refuse(r, ACL_DENY, 550, "5.7.1");
 }
 
 /* whom: the half sentence that says why the relay right is asked for. */
@@ -392,7 +392,7 @@ static enum acl_verdict ask_relay(const struct acl_policy *p, const struct acl_f
     case ACL_MATCH_UNKNOWN: break;
     }
     set_rule(r, p->relay.rule, &p->relay.list_at);
-    return need(r, relay.need);
+    return decide_need(r, relay.need);
 }
 
 /* What could route the mail onwards from inside the local part (facts: the open-relay list). */
@@ -436,11 +436,11 @@ static enum acl_verdict deny_bare(const struct acl_facts *f, struct acl_reason *
     COPY(r->hint, "a recipient needs a domain");
     COPY(r->why, "the recipient has no domain; only postmaster may go without one");
     COPY(r->change, "write the recipient with its domain");
-    return refuse(r, ACL_DENY, 550, "5.1.3");
+    return decide_refuse(r, ACL_DENY, 550, "5.1.3");
 }
 
-static enum acl_verdict decide_rcpt(const struct acl_policy *p, const struct acl_facts *f,
-                                    struct acl_reason *r)
+static enum acl_verdict judge_rcpt(const struct acl_policy *p, const struct acl_facts *f,
+                                   struct acl_reason *r)
 {
     const struct acl_path *to = &f->recipient;
     const struct policy_domain *d = to->literal ? NULL : policy_domain_find(p, to->domain);
@@ -462,6 +462,29 @@ static enum acl_verdict decide_rcpt(const struct acl_policy *p, const struct acl
         r);
 }
 
+/* The client's profile comes first, and then the domains and the relay right: so the rule that is
+ * named is the same however much is known. Postmaster is no profile's to refuse. */
+static enum acl_verdict decide_rcpt(const struct acl_policy *p, const struct acl_facts *f,
+                                    struct acl_reason *r)
+{
+    enum acl_verdict verdict = judge_rcpt(p, f, r);
+    if (p->n_profiles == 0 || r->postmaster || f->recipient.domain.n == 0)
+        return verdict;
+    struct acl_reason profile = {.stage = r->stage};
+    unsigned need = r->need;
+    switch (profile_decide(p, f, ACL_STEP_RELAY, &profile)) {
+    case ACL_ALLOW: return verdict;
+    case ACL_DENY: break;
+    case ACL_DEFER:
+        if (verdict == ACL_DENY) /* whatever the profile would say */
+            return verdict;
+        break;
+    case ACL_NEED: profile.need |= need; break;
+    }
+    *r = profile;
+    return r->verdict;
+}
+
 enum acl_verdict acl_decide(const struct acl_policy *policy, enum acl_stage stage,
                             const struct acl_facts *facts, struct acl_reason *reason)
 {
@@ -480,5 +503,5 @@ enum acl_verdict acl_decide(const struct acl_policy *policy, enum acl_stage stag
     case ACL_MAIL: return decide_mail(policy, facts, reason);
     case ACL_RCPT: return decide_rcpt(policy, facts, reason);
     }
-    return refuse(reason, ACL_DENY, 554, "5.7.1");
+    return decide_refuse(reason, ACL_DENY, 554, "5.7.1");
 }

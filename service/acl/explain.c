@@ -62,7 +62,15 @@ static void turn(const struct acl_policy *p, const struct acl_facts *f, struct a
         else
             CHANGE(r, "set %s: false", r->rule);
         break;
-    case ACL_STEP_SENDER: break;
+    case ACL_STEP_SENDER:
+        if (f->origin == ACL_FROM_PICKUP)
+            break;
+        if (r->entry[0] != '\0')
+            CHANGE(r, "remove \"%s\" from %s", r->entry, r->rule);
+        else
+            CHANGE(r, "give the client a profile in access.profiles that names its senders");
+        add_at(r, &r->at);
+        return;
     case ACL_STEP_RELAY: turn_relay(p, f, r); return;
     }
     if (r->step != ACL_STEP_CONNECTION && r->change[0] == 's')

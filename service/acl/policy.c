@@ -3,6 +3,7 @@
 
 #include "acl/entry.h"
 #include "acl/list_parts.h"
+#include "acl/profile.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -216,7 +217,7 @@ static bool keep_all(struct acl_policy *p, const struct acl_options *options,
            keep_at(p, &options->relay_authenticated_at, &p->relay_authenticated_at) &&
            keep_at(p, &options->anonymous_at, &p->anonymous_at) &&
            keep_at(p, &options->hostname_at, &p->hostname_at) && keep_listeners(p, options) &&
-           keep_domains(p, options, problems);
+           keep_domains(p, options, problems) && profiles_make(p, options, problems);
 }
 
 /* Seals the caller's list, or makes an empty one in its place. */
@@ -242,7 +243,7 @@ bool acl_policy_new(struct acl_options *options, struct acl_policy **policy,
     if (done && !keep_all(p, options, problems))
         done = err_set(e, ERR_TEMP, "access policy: no memory");
     if (done && problems->n + problems->left_out > problems_before)
-        done = err_set(e, ERR_PERM, "access policy: faulty domains");
+        done = err_set(e, ERR_PERM, "access policy: faulty domains or profiles");
     if (!done) { /* the given lists stay the caller's */
         if (p->connection.list == options->connection.list)
             p->connection.list = NULL;
@@ -252,6 +253,10 @@ bool acl_policy_new(struct acl_options *options, struct acl_policy **policy,
         return false;
     }
     options->connection.list = options->relay.list = NULL;
+    for (size_t i = 0; i < p->n_profiles; i++) {
+        p->profiles[i].clients = options->profiles[i].clients;
+        options->profiles[i].clients = NULL;
+    }
     *policy = p;
     return true;
 }
@@ -265,6 +270,7 @@ void acl_policy_free(struct acl_policy **policy)
     acl_list_free(&p->relay.list);
     name_table_deinit(&p->exact);
     name_table_deinit(&p->suffix);
+    profiles_drop(p);
     arena_deinit(&p->memory);
     free(p);
     *policy = NULL;
@@ -293,7 +299,12 @@ const char *acl_postmaster_domain(const struct acl_policy *policy)
 
 bool acl_uses_names(const struct acl_policy *policy)
 {
-    return acl_list_has_names(policy->connection.list) || acl_list_has_names(policy->relay.list);
+    bool names =
+        acl_list_has_names(policy->connection.list) || acl_list_has_names(policy->relay.list);
+    for (size_t i = 0; i < policy->n_profiles; i++)
+        names = names || (policy->profiles[i].clients != NULL &&
+                          acl_list_has_names(policy->profiles[i].clients));
+    return names;
 }
 
 const struct acl_list *acl_connection_list(const struct acl_policy *policy)

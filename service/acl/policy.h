@@ -23,6 +23,8 @@ struct policy_domain {
     bool relay;
 };
 
+struct profile;
+
 struct acl_policy {
     struct arena memory;
     struct control connection, relay;
@@ -38,6 +40,8 @@ struct acl_policy {
     size_t n_domains;
     char *pool; /* the names of both tables, lower case; the value is an index in domains */
     struct name_table exact, suffix;
+    struct profile *profiles;
+    size_t n_profiles;
     uint32_t postmaster; /* index of the first local domain without wildcard, or NAME_NONE */
 };
 

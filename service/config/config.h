@@ -25,6 +25,7 @@ enum config_listener_tls {
     CONFIG_LISTENER_IMPLICIT, /* TLS from the first byte */
 };
 enum config_bare_lf { CONFIG_BARE_LF_REJECT, CONFIG_BARE_LF_NORMALISE };
+enum config_profile_lf { CONFIG_LF_LISTENER, CONFIG_LF_REJECT, CONFIG_LF_NORMALISE };
 enum config_tls_version { CONFIG_TLS_1_0, CONFIG_TLS_1_1, CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 enum config_backend { CONFIG_USERDB, CONFIG_SYSTEM, CONFIG_LDAP, CONFIG_KERBEROS };
 enum config_grant { CONFIG_ALL_EXCEPT, CONFIG_ONLY };
@@ -154,6 +155,18 @@ struct config_authentication {
     struct config_throttle throttle;
 };
 
+struct config_profile {
+    struct config_pos at;
+    const char *name;
+    struct config_list clients, accounts; /* none: all */
+    struct config_list senders;           /* address patterns; none: all */
+    struct {
+        struct config_list allow, refuse;
+    } recipients;
+    const char *sender; /* "" = as the client gives it */
+    enum config_profile_lf bare_lf;
+};
+
 struct config_access {
     bool i_know_this_is_an_open_relay;
     enum config_access_mode mode;
@@ -166,6 +179,10 @@ struct config_access {
         bool authenticated;
         struct config_list list;
     } relay;
+    struct {
+        const struct config_profile *items;
+        size_t count;
+    } profiles;
 };
 
 struct config_limits {

@@ -4,6 +4,7 @@
 
 static const char *const words_listener_tls[] = {"none", "optional", "required", "implicit", NULL};
 static const char *const words_bare_lf[] = {"reject", "normalise", NULL};
+static const char *const words_profile_lf[] = {"listener", "reject", "normalise", NULL};
 static const char *const words_version[] = {"1.0", "1.1", "1.2", "1.3", NULL};
 static const char *const words_mechanisms[] = {"PLAIN", "LOGIN", "SCRAM-SHA-256",
                                                "SCRAM-SHA-256-PLUS", NULL};
@@ -23,6 +24,7 @@ static const char *const words_mode[] = {"enforce", "observe", NULL};
 #define AT_LISTENER(member) .offset = offsetof(struct config_listener, member)
 #define AT_PAIR(member) .offset = offsetof(struct config_certificate, member)
 #define AT_ACCOUNTS(member) .offset = offsetof(struct config_auth_domain, member)
+#define AT_PROFILE(member) .offset = offsetof(struct config_profile, member)
 #define AT_DOMAIN(member) .offset = offsetof(struct config_domain, member)
 
 #define SECTION(p, ...)                                                                            \
@@ -238,6 +240,31 @@ OPTION("access.relay.authenticated", BOOL, AT(access.relay.authenticated), .valu
     .iis = "Allow all computers which successfully authenticate to relay, regardless of the list above"),
 OPTION("access.relay.list", LIST, AT(access.relay.list), .value = "",
     .help = "The list."),
+
+OPTION("access.profiles", ITEMS, AT(access.profiles), .item_size = sizeof(struct config_profile),
+    .help = "What holds for some clients or accounts apart. The first profile that holds both the "
+            "client and the account is theirs, and no other. An address pattern is `user@domain`, "
+            "`*@domain`, `*@*.domain`, `*`, `<>` (the null sender) or `/PCRE2 pattern/`."),
+OPTION("access.profiles[].name", TEXT, AT_PROFILE(name), .flags = SCHEMA_REQUIRED,
+    .help = "What it is called, for people."),
+OPTION("access.profiles[].clients", LIST, AT_PROFILE(clients), .value = "",
+    .help = "Whose it is, in the forms of the other lists. Left out: every client."),
+OPTION("access.profiles[].accounts", LIST, AT_PROFILE(accounts), .value = "",
+    .help = "Whose it is, by log-in. Left out: whoever, logged in or not."),
+OPTION("access.profiles[].senders", LIST, AT_PROFILE(senders), .value = "",
+    .help = "The senders (MAIL FROM) they may use, as address patterns. Left out: all."),
+SECTION("access.profiles[].recipients", .help = "Whom they may write to, if the other rules allow it; postmaster "
+            "always."),
+OPTION("access.profiles[].recipients.allow", LIST, AT_PROFILE(recipients.allow), .value = "",
+    .help = "Only these, as address patterns. Left out: all."),
+OPTION("access.profiles[].recipients.refuse", LIST, AT_PROFILE(recipients.refuse), .value = "",
+    .help = "Not these, as address patterns."),
+OPTION("access.profiles[].sender", MAILBOX, AT_PROFILE(sender), .value = "",
+    .help = "Their mail goes on with this envelope sender, whatever they gave (but for the null "
+            "sender): for devices that cannot be set up."),
+OPTION("access.profiles[].bare_lf", WORD, AT_PROFILE(bare_lf), .words = words_profile_lf,
+    .value = "listener", .help = "Lines that end in LF alone: as the listener says, or reject or "
+            "normalise for these clients (found by their address, not by name or account)."),
 
 SECTION("limits", .help = "What one client, and all of them together, may take."),
 OPTION("limits.message_size", SIZE, AT(limits.message_size), .value = "25M", RANGE(1 * KIB, 2 * GIB),

@@ -1,5 +1,6 @@
 #include "policy/build.h"
 
+#include "auth/identity.h"
 #include "platform/process.h"
 #include "platform/sock.h"
 #include "policy/accounts.h"
@@ -220,6 +221,73 @@ static void acl_messages(const struct policy *p, const struct acl_problems *prob
                             "%s", e->text);
 }
 
+/* The entries of a list with their places. */
+static bool build_words(struct policy *p, const struct config_list *from, const char *key,
+                        struct acl_words *to)
+{
+    struct acl_word *v = arena_alloc(&p->arena, from->count * sizeof *v);
+    if (v == NULL)
+        return false;
+    for (size_t i = 0; i < from->count; i++)
+        v[i] =
+            (struct acl_word){from->items[i].text,
+                              {p->config->path, from->items[i].at.line, from->items[i].at.column}};
+    *to = (struct acl_words){v, from->count, acl_at(p, key)};
+    return true;
+}
+
+/* Accounts by their canonical names, as a log-in will have them. */
+static bool build_account_words(struct policy *p, const struct config_list *from, const char *key,
+                                struct acl_words *to, struct config_messages *m)
+{
+    struct acl_word *v = arena_alloc(&p->arena, from->count * sizeof *v);
+    if (v == NULL)
+        return false;
+    *to = (struct acl_words){v, from->count, acl_at(p, key)};
+    for (size_t i = 0; i < from->count; i++) {
+        struct identity id;
+        const struct config_entry *entry = &from->items[i];
+        v[i].at = (struct acl_position){p->config->path, entry->at.line, entry->at.column};
+        v[i].text = entry->text;
+        enum identity_result result = identity_resolve(span_str(entry->text), &p->auth, &id);
+        if (result == IDENTITY_OK)
+            v[i].text = arena_str(&p->arena, id.canonical);
+        else /* the domain may be one that only the machine at work knows */
+            config_messages_add(m, result == IDENTITY_NO_DOMAIN ? CONFIG_WARNING : CONFIG_ERROR,
+                                p->config->path, entry->at, key,
+                                "\"%.100s\" can be no account, expected a name of a domain in "
+                                "authentication.domains",
+                                entry->text);
+        if (v[i].text == NULL)
+            return false;
+    }
+    return true;
+}
+
+static bool build_profile(struct policy *p, size_t i, struct lists_context *x,
+                          struct acl_profile_options *to)
+{
+    const struct config_profile *from = &p->config->access.profiles.items[i];
+    char key[KEY_MAX], base[KEY_MAX / 2];
+    (void)snprintf(base, sizeof base, "access.profiles[%zu]", i);
+    to->at = (struct acl_position){p->config->path, from->at.line, from->at.column};
+    to->fixes_sender = from->sender[0] != '\0';
+    (void)snprintf(key, sizeof key, "%s.clients", base);
+    if (from->clients.count > 0 && !lists_load(x, &from->clients, key, &to->clients))
+        return false;
+    (void)snprintf(key, sizeof key, "%s.accounts", base);
+    if (!build_account_words(p, &from->accounts, key, &to->accounts, x->m))
+        return false;
+    (void)snprintf(key, sizeof key, "%s.senders", base);
+    if (!build_words(p, &from->senders, key, &to->senders))
+        return false;
+    (void)snprintf(key, sizeof key, "%s.recipients.allow", base);
+    if (!build_words(p, &from->recipients.allow, key, &to->recipients_allow))
+        return false;
+    (void)snprintf(key, sizeof key, "%s.recipients.refuse", base);
+    return build_words(p, &from->recipients.refuse, key, &to->recipients_refuse);
+}
+
 static bool build_acl_lists(struct policy *p, const struct policy_machine *machine,
                             struct acl_options *o, struct config_messages *m)
 {
@@ -228,13 +296,18 @@ static bool build_acl_lists(struct policy *p, const struct policy_machine *machi
     struct netaddr *asked = NULL;
     struct err e = {0};
     size_t n = lists_files(&a->connection.list) + lists_files(&a->relay.list);
+    bool self = lists_need_self(&a->connection.list) || lists_need_self(&a->relay.list);
+    for (size_t i = 0; i < a->profiles.count; i++) {
+        n += lists_files(&a->profiles.items[i].clients);
+        self = self || lists_need_self(&a->profiles.items[i].clients);
+    }
     x.files = arena_alloc(&p->arena, n * sizeof *x.files);
     if (x.files == NULL)
         return false;
     if (machine != NULL && machine->self != NULL) {
         x.self = machine->self;
         x.self_count = machine->self_count;
-    } else if (lists_need_self(&a->connection.list) || lists_need_self(&a->relay.list)) {
+    } else if (self) {
         if (!sock_interface_addresses(&asked, &x.self_count, &e)) {
             config_messages_add(m, CONFIG_ERROR, p->config->path, (struct config_pos){0, 0},
                                 "access", "self: %s", e.text);
@@ -244,6 +317,12 @@ static bool build_acl_lists(struct policy *p, const struct policy_machine *machi
     }
     bool ok = lists_load(&x, &a->connection.list, "access.connection.list", &o->connection.list) &&
               lists_load(&x, &a->relay.list, "access.relay.list", &o->relay.list);
+    o->profiles = arena_alloc(&p->arena, a->profiles.count * sizeof *o->profiles);
+    ok = ok && o->profiles != NULL;
+    for (size_t i = 0; ok && i < a->profiles.count; i++) {
+        o->n_profiles = i + 1;
+        ok = build_profile(p, i, &x, &o->profiles[i]);
+    }
     free(asked);
     p->list_files = x.files;
     p->list_file_count = x.file_count;
@@ -299,6 +378,8 @@ static bool build_acl(struct policy *p, const struct policy_machine *machine,
     }
     acl_list_free(&o.connection.list);
     acl_list_free(&o.relay.list);
+    for (size_t i = 0; i < o.n_profiles; i++)
+        acl_list_free(&o.profiles[i].clients);
     acl_problems_deinit(&problems);
     return ok;
 }

@@ -63,7 +63,8 @@ void inbound_offer(struct inbound *s)
     o.session_size_max = config->limits.session_size;
     o.recipients_max = (uint32_t)config->limits.recipients;
     o.errors_max = (uint32_t)config->limits.errors;
-    o.bare_lf = l->normalise_bare_lf ? SMTP_BARE_LF_NORMALISE : SMTP_BARE_LF_REJECT;
+    o.bare_lf = inbound_access_bare_lf(s, l->normalise_bare_lf) ? SMTP_BARE_LF_NORMALISE
+                                                                : SMTP_BARE_LF_REJECT;
     o.starttls = l->starttls && s->desk->tls != NULL;
     o.require_tls = l->tls == CONFIG_LISTENER_REQUIRED;
     o.auth = clear == NULL ? "" : clear;

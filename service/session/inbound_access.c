@@ -206,8 +206,38 @@ void inbound_access_connect(struct inbound *s, uint32_t token)
         (void)smtp_server_answer(&s->engine, token, NULL, inbound_now(s));
 }
 
-static void mail_allowed(struct inbound *s, uint32_t token)
+/* The profile's sender stands for whatever the client gave; never for the null sender, which keeps
+ * reports from being answered. */
+static bool fix_sender(struct inbound *s, const struct acl_facts *facts)
 {
+    size_t profile = acl_profile_of(s->policy->acl, facts);
+    if (profile == 0 || s->sender.address[0] == '\0')
+        return true;
+    const struct config_profile *p = &s->policy->config->access.profiles.items[profile - 1];
+    if (p->sender[0] == '\0' || span_is(span_str(s->sender.address), p->sender))
+        return true;
+    log_event(LOG_INFO, "smtp.sender.fixed", LOG_S("sid", s->id), LOG_S("profile", p->name),
+              LOG_S("given", s->sender.address), LOG_S("sender", p->sender));
+    return intake_resend(s->intake, span_str(p->sender));
+}
+
+bool inbound_access_bare_lf(const struct inbound *s, bool listener)
+{
+    struct acl_facts facts = facts_of(s);
+    size_t profile = acl_profile_of(s->policy->acl, &facts);
+    enum config_profile_lf lf = profile == 0
+                                    ? CONFIG_LF_LISTENER
+                                    : s->policy->config->access.profiles.items[profile - 1].bare_lf;
+    return lf == CONFIG_LF_LISTENER ? listener : lf == CONFIG_LF_NORMALISE;
+}
+
+static void mail_allowed(struct inbound *s, uint32_t token, const struct acl_facts *facts)
+{
+    if (!fix_sender(s, facts)) {
+        inbound_mail_drop(s);
+        inbound_reply(s, token, 452, "4.3.1", "Insufficient system resources");
+        return;
+    }
     (void)smtp_server_answer(&s->engine, token, NULL, inbound_now(s));
 }
 
@@ -216,7 +246,7 @@ void inbound_access_mail(struct inbound *s, uint32_t token)
     struct acl_facts facts = facts_of(s);
     struct acl_reason reason;
     if (decide(s, ACL_MAIL, token, &facts, NULL, NULL, &reason))
-        mail_allowed(s, token);
+        mail_allowed(s, token, &facts);
     else if (s->pending == NULL)
         inbound_mail_drop(s);
 }

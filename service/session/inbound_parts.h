@@ -80,6 +80,8 @@ void inbound_access_mail(struct inbound *s, uint32_t token);
 void inbound_access_rcpt(struct inbound *s, uint32_t token, const struct smtp_path *path,
                          const struct smtp_rcpt_params *params);
 void inbound_access_forget(struct inbound *s); /* cancels what waits */
+/* Whether lines that end in LF alone are taken: the client's profile, else the listener. */
+bool inbound_access_bare_lf(const struct inbound *s, bool listener);
 bool inbound_may_relay(const struct inbound *s);
 
 /* inbound_auth.c */

@@ -135,6 +135,12 @@ bool intake_sender(struct intake *in, const struct queue_envelope *envelope)
            in->envelope.identity.n == envelope->identity.n;
 }
 
+bool intake_resend(struct intake *in, struct span sender)
+{
+    in->envelope.sender = arena_span(&in->arena, sender);
+    return in->envelope.sender.n == sender.n;
+}
+
 bool intake_recipient(struct intake *in, const struct queue_addressee *recipient)
 {
     if (in->recipient_count == in->recipient_cap) {

@@ -32,7 +32,15 @@ DOMAINS = [{"name": "local.example", "type": "local"}, {"name": "second.example"
            {"name": "*.wild.example", "type": "remote", "relay": True},
            {"name": "*.local.example", "type": "local"},
            {"name": "closed.example", "type": "remote"}]
-SENDERS = ["", "a@b.example", "bob@local.example", "A@Partner.Example", '"a b"@x.example', "a@[192.0.2.1]",
+PROFILES = [
+    {"name": "by address", "clients": ["127.0.1.0/24", "127.0.0.2"], "senders": ["a@b.example", "*@*.local.example",
+                                                                                 "*@local.example", "<>"]},
+    {"name": "by name", "clients": ["*.corp.example", "127.1.0.0/16"],
+     "recipients": {"allow": ["*@local.example", "/victim/"], "refuse": ["*@victim.example", "/^v@/"]}},
+    {"name": "by account", "accounts": ["alice"], "senders": ["/^bob@/", "*@x.example"]},
+    {"name": "by both", "accounts": ["alice"], "clients": ["127.0.0.0/8"], "recipients": {"refuse": ["*"]}},
+    {"name": "all", "senders": ["*"], "recipients": {"refuse": ["*@*.wild.example"]}}]
+SENDERS = ["", "a@b.example", "bob@local.example", "bob@local.example", "x@sub.local.example", "A@Partner.Example", '"a b"@x.example', "a@[192.0.2.1]",
            "x" * 70 + "@long.example", "@r1.example,@r2.example:a@b.example",
            # malformed
            "a@@b.example", "a", "a@-b.example", "a@b..example"]
@@ -71,7 +79,8 @@ def random_policy(rng, service):
                        "list": random_list(rng) + ["127.0.0.0/9"] * (rng.random() < 0.7) if only
                        else random_list(rng)[:1]},
         "relay": {"grant": rng.choice(("only", "only", "all-except")),
-                  "authenticated": rng.random() < 0.6, "list": random_list(rng)}}
+                  "authenticated": rng.random() < 0.6, "list": random_list(rng)},
+        "profiles": rng.sample(PROFILES, rng.choice((0, 0, 0, 1, 2, 3)))}
     config["domains"] = rng.sample(DOMAINS, rng.randrange(len(DOMAINS) + 1))
     return config
 
@@ -192,7 +201,16 @@ def apply(config, session, answer):
     change = answer["change"]
     lists = {"access.connection.list": config["access"]["connection"]["list"],
              "access.relay.list": config["access"]["relay"]["list"]}
-    if change.startswith("authenticate"):
+    if match := re.match(r"access\.profiles\[(\d+)\]\.(senders|recipients)\.?(\w*)", answer["rule"]):
+        part = config["access"]["profiles"][int(match[1])][match[2]]
+        part = part[match[3]] if match[3] else part
+        if add := re.match(r'add "([^"]+)"', change):
+            part.append(add[1])
+        elif "every other" in change:
+            part.clear()
+        else:
+            part.remove(re.match(r'remove "([^"]+)"', change)[1])
+    elif change.startswith("authenticate"):
         session["user"] = "alice"
     elif change.startswith("use TLS"):
         session["tls"] = True

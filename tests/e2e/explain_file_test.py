@@ -140,6 +140,12 @@ def extend(config, key, rest):
     elif key in ("local", "remote", "relay-domain"):
         config["domains"].append({"name": rest, "type": "local" if key == "local" else "remote",
                                   **({"relay": True} if key == "relay-domain" else {})})
+    elif key == "profile":
+        access.setdefault("profiles", []).append({"name": "p", "recipients": {}})
+    elif key.startswith("profile-"):
+        part = {"client": "clients", "account": "accounts", "sender": "senders"}.get(key[8:])
+        profile = access["profiles"][-1]
+        (profile if part else profile["recipients"]).setdefault(part or key[8:], []).append(rest)
     elif key == "listener":
         options = {"address": f"127.0.0.1:{2500 + len(config['listeners'])}"}
         options["tls"] = "required" if "tls" in rest.split() else "optional"

@@ -9,6 +9,8 @@
  *     relay all-except|only       and  relay-entry TEXT
  *     authenticated on|off
  *     local NAME | remote NAME | relay-domain NAME
+ *     profile                     begins a profile; then profile-client TEXT, profile-account NAME,
+ *                                 profile-sender, profile-allow and profile-refuse PATTERN
  *   faulty WORDS                  the policy before has a problem whose text holds the words
  *   open yes|no [rule=R] [entry=E]
  *   case KEY=VALUE... -> allowed|refused|unknown KEY=VALUE...
@@ -39,6 +41,17 @@ struct domain_line {
     unsigned line;
 };
 
+enum { PROFILES_MAX = 4, PROFILE_PARTS = 5 };
+
+struct profile_lines {
+    unsigned line;
+    struct entry_line parts[PROFILE_PARTS][8]; /* in the order of part_names */
+    size_t n[PROFILE_PARTS];
+};
+
+static const char *const part_names[PROFILE_PARTS] = {
+    "profile-client", "profile-account", "profile-sender", "profile-allow", "profile-refuse"};
+
 struct spec {
     char hostname[TEXT_MAX];
     struct netaddr self[LINES_MAX];
@@ -51,6 +64,8 @@ struct spec {
     size_t n_connection, n_relay;
     struct domain_line domains[LINES_MAX];
     size_t n_domains;
+    struct profile_lines profiles[PROFILES_MAX];
+    size_t n_profiles;
 };
 
 struct question {
@@ -82,6 +97,31 @@ static struct acl_list *build_list(const struct spec *s, const struct entry_line
     return list;
 }
 
+static struct acl_words words_of(const struct profile_lines *x, size_t part,
+                                 struct acl_word words[PROFILE_PARTS][8])
+{
+    for (size_t i = 0; i < x->n[part]; i++)
+        words[part][i] =
+            (struct acl_word){x->parts[part][i].text, {file_name, x->parts[part][i].line, 5}};
+    return (struct acl_words){words[part], x->n[part], {file_name, x->line, 3}};
+}
+
+static void build_profiles(const struct spec *s, struct acl_profile_options *out,
+                           struct acl_word words[PROFILES_MAX][PROFILE_PARTS][8],
+                           struct acl_problems *problems)
+{
+    for (size_t i = 0; i < s->n_profiles; i++) {
+        const struct profile_lines *x = &s->profiles[i];
+        out[i] = (struct acl_profile_options){
+            .at = {file_name, x->line, 3},
+            .clients = x->n[0] == 0 ? NULL : build_list(s, x->parts[0], x->n[0], problems),
+            .accounts = words_of(x, 1, words[i]),
+            .senders = words_of(x, 2, words[i]),
+            .recipients_allow = words_of(x, 3, words[i]),
+            .recipients_refuse = words_of(x, 4, words[i])};
+    }
+}
+
 static struct acl_policy *build(const struct spec *s, struct acl_problems *problems)
 {
     struct acl_policy *policy = NULL;
@@ -92,7 +132,12 @@ static struct acl_policy *build(const struct spec *s, struct acl_problems *probl
                                                  .type = s->domains[i].type,
                                                  .relay = s->domains[i].relay,
                                                  .at = {file_name, s->domains[i].line, 3}};
+    struct acl_profile_options profiles[PROFILES_MAX];
+    static struct acl_word words[PROFILES_MAX][PROFILE_PARTS][8];
+    build_profiles(s, profiles, words, problems);
     struct acl_options options = {
+        .profiles = profiles,
+        .n_profiles = s->n_profiles,
         .connection = {.grant = s->connection,
                        .list = build_list(s, s->connection_entries, s->n_connection, problems)},
         .relay = {.grant = s->relay, .list = build_list(s, s->relay_entries, s->n_relay, problems)},
@@ -108,6 +153,8 @@ static struct acl_policy *build(const struct spec *s, struct acl_problems *probl
         assert_int_equal(e.class, ERR_PERM);
         acl_list_free(&options.connection.list);
         acl_list_free(&options.relay.list);
+        for (size_t i = 0; i < s->n_profiles; i++)
+            acl_list_free(&profiles[i].clients);
         assert_null(policy);
     }
     assert_null(options.connection.list);
@@ -166,8 +213,28 @@ static enum acl_grant grant_of(const char *word)
     return strcmp(word, "only") == 0 ? ACL_ONLY : ACL_ALL_EXCEPT;
 }
 
+static bool read_profile_line(struct spec *s, const char *key, const char *rest)
+{
+    if (strcmp(key, "profile") == 0) {
+        assert_true(s->n_profiles < PROFILES_MAX);
+        s->profiles[s->n_profiles] = (struct profile_lines){.line = line_number};
+        s->n_profiles++;
+        return true;
+    }
+    for (size_t i = 0; i < PROFILE_PARTS; i++)
+        if (strcmp(key, part_names[i]) == 0) {
+            struct profile_lines *x = &s->profiles[s->n_profiles - 1];
+            assert_true(s->n_profiles > 0 && x->n[i] < 8);
+            add_entry(x->parts[i], &x->n[i], rest);
+            return true;
+        }
+    return false;
+}
+
 static bool read_policy_line(struct spec *s, const char *key, const char *rest)
 {
+    if (read_profile_line(s, key, rest))
+        return true;
     if (strcmp(key, "policy") == 0) {
         memset(s, 0, sizeof *s);
         (void)snprintf(s->hostname, sizeof s->hostname, "relay.example.net");
@@ -415,9 +482,48 @@ static void remove_holders(struct spec *s, const struct question *q, enum acl_st
     }
 }
 
+/* "access.profiles[1].senders": which profile, which part. */
+static bool profile_rule(const char *rule, size_t *index, size_t *part)
+{
+    static const char *const ends[PROFILE_PARTS] = {".clients", ".accounts", ".senders",
+                                                    ".recipients.allow", ".recipients.refuse"};
+    char end[32];
+    if (sscanf(rule, "access.profiles[%zu]%31s", index, end) != 2)
+        return false;
+    for (*part = 0; *part < PROFILE_PARTS; (*part)++)
+        if (strcmp(end, ends[*part]) == 0)
+            return true;
+    return false;
+}
+
+/* "remove" takes out what was named; "and every other" the rest, which are few: all. */
+static bool apply_profile(struct spec *s, const struct acl_reason *r)
+{
+    size_t index, part;
+    char text[TEXT_MAX];
+    if (!profile_rule(r->rule, &index, &part))
+        return false;
+    struct profile_lines *x = &s->profiles[index];
+    if (sscanf(r->change, "add \"%500[^\"]", text) == 1) {
+        add_entry(x->parts[part], &x->n[part], text);
+        return true;
+    }
+    assert_int_equal(sscanf(r->change, "remove \"%500[^\"]", text), 1);
+    bool all = strstr(r->change, "every other") != NULL;
+    for (size_t i = x->n[part]; i > 0; i--)
+        if (all || strcmp(x->parts[part][i - 1].text, text) == 0) {
+            memmove(&x->parts[part][i - 1], &x->parts[part][i],
+                    (x->n[part] - i) * sizeof x->parts[part][0]);
+            x->n[part]--;
+        }
+    return true;
+}
+
 static bool apply(struct spec *s, struct question *q, const struct acl_reason *r)
 {
     char text[TEXT_MAX];
+    if (apply_profile(s, r))
+        return true;
     const char *quoted = strstr(r->change, "add \"");
     if (span_starts_nocase(span_str(r->change), "authenticate")) {
         q->facts.identity_state = FACT_VALUE;

@@ -47,6 +47,7 @@ static int match_or_not(const pcre2_code *code, PCRE2_SPTR subject, PCRE2_SIZE n
 #include "base/arena.c"
 #include "base/buf.c"
 
+#include "acl/address.c"
 #include "acl/decide.c"
 #include "acl/entry.c"
 #include "acl/explain.c"
@@ -57,6 +58,7 @@ static int match_or_not(const pcre2_code *code, PCRE2_SPTR subject, PCRE2_SIZE n
 #include "acl/open_relay.c"
 #include "acl/pattern.c"
 #include "acl/policy.c"
+#include "acl/profile.c"
 #include "acl/trie.c"
 #undef realloc
 #undef calloc
