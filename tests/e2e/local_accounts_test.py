@@ -37,8 +37,14 @@ ACCOUNTS = [
     Account("toor", 0, "Toor-pw!", gid=0),
     Account("Lou", 4010, "Other-pw!"),
     Account("out", 4011, "Out-pw!"),
+    # As a joined domain shows its accounts: with winbind, with another separator, with SSSD.
+    Account("CORP\\alice", 4200, "Alice-pw!"),
+    Account("CORP\\bob", 4201, "Bob-pw!"),
+    Account("PLUS+alice", 4202, "Alice-pw!"),
+    Account("alice@sssd.example", 4203, "Alice-pw!"),
 ]
-GROUPS = {"mail-senders": (4100, ["yes", "locked"]), "lou": (4001, [])}
+GROUPS = {"mail-senders": (4100, ["yes", "locked"]), "lou": (4001, []),
+          "CORP\\relay users": (4300, ["CORP\\alice"])}
 
 # name, password, what the log says; None: it may in.
 OUTCOMES = [
@@ -236,6 +242,41 @@ def test_an_allow_list_takes_accounts_and_groups_of_the_machine(machine, running
         done = machine.cli(service, "explain", "--client", "192.0.2.1", "--tls", "--user", user,
                            "--from", "a@b.example", "--to", "x@foreign.example")
         assert done.returncode == code or code is None, done
+
+
+@pytest.mark.parametrize("domain, pam_name", [("CORP", None), ("PLUS", "{domain}+{user}"),
+                                              ("sssd.example", "{user}@{domain}")])
+def test_an_account_of_a_joined_domain_is_called_as_pam_knows_it(running, domain, pam_name):
+    entry = {"name": domain, "backend": "system", **({"pam_name": pam_name} if pam_name else {})}
+    service = running([SYSTEM, entry])
+    for form in (f"{domain}\\alice", f"{domain.lower()}\\ALICE", f"alice@{domain}"):
+        assert login(service, form, "Alice-pw!").startswith("235 "), service.log()[-800:]
+    assert login(service, f"{domain}\\lou", "L0u-pw!") == REFUSED  # the machine's own is another
+    assert login(service, "alice", "Alice-pw!") == REFUSED
+    assert len(re.findall(rf"smtp\.auth\.ok.*{re.escape(domain)}\\{{1,2}}alice", service.log())) == 3
+
+
+def test_a_group_of_a_joined_domain_is_looked_up_in_it(running):
+    service = running([{"name": "CORP", "backend": "system", "allow": ["CORP\\relay users"]}])
+    assert login(service, "CORP\\alice", "Alice-pw!").startswith("235 ")
+    assert login(service, "CORP\\bob", "Bob-pw!") == REFUSED
+    service.wait_log("smtp.auth.refused.*in none of the groups that may")
+
+
+# -- postern check
+
+def test_check_tells_whether_local_accounts_work_and_what_to_do(machine, running):
+    service = running([SYSTEM])
+    done = machine.cli(service, "check")
+    assert done.returncode == 0 and re.search(r"(?m)^.*system.*ready", done.stdout), done
+    service.write({"authentication": {"domains": [{**SYSTEM, "pam_service": "nowhere"}]}})
+    done = machine.cli(service, "check")
+    said = done.stdout + done.stderr
+    assert "there is no PAM service nowhere" in said and "packaging/pam/postern" in said, said
+    service.write({"authentication": {"domains": [
+        {**SYSTEM, "pam_service": "postern", "helper": str(machine.folder / "none.sock")}]}})
+    said = (lambda done: done.stdout + done.stderr)(machine.cli(service, "check"))
+    assert "none.sock" in said and "postern-accounts.socket" in said, said
 
 
 # -- rights
