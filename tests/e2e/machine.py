@@ -112,7 +112,7 @@ class Machine:
         """What to put before a command, to run it on this machine; as root, or as that user."""
         words = [*UNSHARE, str(self.script)]
         if uid is not None:
-            words += ["setpriv", f"--reuid={uid}", f"--regid={uid}"]
+            words += ["setpriv", "--no-new-privs", f"--reuid={uid}", f"--regid={uid}"]
             words += [f"--groups={','.join(map(str, groups))}"] if groups else ["--clear-groups"]
         return words
 
