@@ -400,6 +400,15 @@ static void report_integrated(const struct auth_snapshot *s, size_t i,
                     });
 }
 
+void auth_reach(struct auth *a)
+{
+    for (size_t i = 0; i < a->current->backends.count; i++) {
+        struct backend_entry *x = a->current->backends.entries[i];
+        if (x->ready && x->backend->ops->reach != NULL)
+            (void)x->backend->ops->reach(x->backend, x->reason, x->cure);
+    }
+}
+
 void auth_report(struct auth *a,
                  void (*report)(void *context, const struct auth_readiness *readiness),
                  void *context)

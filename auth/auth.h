@@ -146,7 +146,7 @@ struct auth_readiness {
     const char *what; /* "GSSAPI", or the domain's name with its backend: "CORP (ldap)" */
     bool ready;
     const char *reason; /* ready: what is missing for some clients all the same, or "" */
-    const char *cure;   /* what the administrator can do; "" when ready */
+    const char *cure;   /* what the administrator can do; "" when ready and, if asked, reached */
     unsigned mechanism; /* its bit; 0: a backend, and then */
     size_t domain;      /* its place in the options */
 };
@@ -158,7 +158,7 @@ void auth_report(struct auth *a,
 
 /* As auth_open, to look only (`postern check`): the same proofs, but nothing is made and nothing
  * logged; a user database that cannot be used is not ready, one that is not there yet is. Only
- * auth_report, auth_mechanisms_for and auth_close may be called with it. */
+ * auth_reach, auth_report, auth_mechanisms_for and auth_close may be called with it. */
 bool auth_look(const struct auth_options *options, struct auth **a, struct err *e);
 
 /* Wrong passwords that are counted just now: of an address (throttle.h), of an account (the same),
@@ -177,6 +177,11 @@ struct auth_guesses {
 size_t auth_guesses(struct auth *a, struct auth_guesses *out, size_t max, bool *more);
 /* How many accounts of domains are not asked about just now (lockout.h). */
 size_t auth_held_back(struct auth *a);
+
+/* Asks each ready backend that is outside whether it answers now; what does not shows in
+ * auth_report as ready with a reason and a cure. BLOCKS, at most the deadline for each. Only after
+ * auth_look. */
+void auth_reach(struct auth *a);
 
 /* The same as the text behind "AUTH "; false when there is none. size: AUTH_MECHANISMS_TEXT_MAX. */
 bool auth_mechanisms(struct auth *a, const struct auth_channel *channel, char *out, size_t size);

@@ -61,6 +61,10 @@ struct backend_ops {
      * always ready. cure: what the administrator can do. */
     bool (*ready)(struct auth_backend *b, char reason[BACKEND_REASON_MAX],
                   char cure[BACKEND_REASON_MAX]);
+    /* For an administrator who tries it out: whether what it asks outside answers now, by the
+     * deadline; sends nobody's password. NULL: there is nothing outside. */
+    bool (*reach)(struct auth_backend *b, char reason[BACKEND_REASON_MAX],
+                  char cure[BACKEND_REASON_MAX]);
     /* Fills *v for every result but UNSUPPORTED and UNAVAILABLE: where there is no usable account
      * with a decoy that nobody can tell from a real one. *version changes with every change of the
      * account. */

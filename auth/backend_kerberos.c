@@ -67,6 +67,21 @@ static bool ready(struct auth_backend *head, char reason[BACKEND_REASON_MAX],
     return kerberos_account_ready(((struct backend_kerberos *)head)->door, reason, cure);
 }
 
+/* A KDC that answers says something about any account, and about this one that there is none. */
+static bool reach(struct auth_backend *head, char reason[BACKEND_REASON_MAX],
+                  char cure[BACKEND_REASON_MAX])
+{
+    struct backend_kerberos *b = (struct backend_kerberos *)head;
+    if (kerberos_account_check(b->door, "postern-check", span_str("no password"), reason) !=
+        KERBEROS_NO_ANSWER) {
+        reason[0] = '\0';
+        return true;
+    }
+    (void)snprintf(cure, BACKEND_REASON_MAX,
+                   "see kdc or krb5.conf, firewalls (TCP, port 88), and this machine's clock");
+    return false;
+}
+
 static void close_backend(struct auth_backend *head)
 {
     struct backend_kerberos *b = (struct backend_kerberos *)head;
@@ -78,6 +93,7 @@ static const struct backend_ops ops = {
     .kind = "kerberos",
     .verify = verify,
     .ready = ready,
+    .reach = reach,
     .close = close_backend,
 };
 

@@ -84,6 +84,19 @@ static bool ready(struct auth_backend *head, char reason[BACKEND_REASON_MAX],
     return false;
 }
 
+static bool reach(struct auth_backend *head, char reason[BACKEND_REASON_MAX],
+                  char cure[BACKEND_REASON_MAX])
+{
+    struct backend_ldap *b = (struct backend_ldap *)head;
+    struct err e = {0};
+    if (directory_reach(b->door, &e))
+        return true;
+    (void)snprintf(reason, BACKEND_REASON_MAX, "%.155s", e.text);
+    (void)snprintf(cure, BACKEND_REASON_MAX,
+                   "see url and ca_file, the server's certificate, and firewalls");
+    return false;
+}
+
 static void close_backend(struct auth_backend *head)
 {
     struct backend_ldap *b = (struct backend_ldap *)head;
@@ -96,6 +109,7 @@ static const struct backend_ops ops = {
     .kind = "ldap",
     .verify = verify,
     .ready = ready,
+    .reach = reach,
     .close = close_backend,
 };
 

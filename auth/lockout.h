@@ -6,8 +6,8 @@
  * none came for a while (Active Directory: "Reset account lockout counter after") or when a right
  * one comes. We count what we have asked it in vain in the same way, and stop in time:
  *  - wrong passwords of one account, from whatever address, may reach the domain `below` times
- *    within `window_ms` of the last one. Attempts under way count as if they had failed: nobody gets
- *    more by trying at once, the next ones wait for the answer;
+ *    within `window_ms` of the last one. Attempts under way count as if they had failed: nobody
+ * gets more by trying at once, the next ones wait for the answer;
  *  - a password that was refused is remembered: the same again is refused from memory and not asked
  *    about. As somebody may have made it right meanwhile it is asked about again after
  *    LOCKOUT_WRONG_MS, but never with the last try that is left for others;

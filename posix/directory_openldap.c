@@ -219,42 +219,41 @@ struct credentials {
     struct span password;
 };
 
-/* The code of one server: LDAP_SUCCESS with *s; below zero the library's, for a connection that
- * failed. */
-static int bind_one(struct directory *d, const struct directory_server *server,
-                    const struct credentials *c, uint64_t until_ms, struct directory_session *s,
-                    char text[DIRECTORY_TEXT_MAX])
+/* A connection to one server with TLS up: LDAP_SUCCESS with *s, else below zero. *act: what it was
+ * about to do. */
+static int connect_one(struct directory *d, const struct directory_server *server,
+                       uint64_t until_ms, struct directory_session *s, const char **act,
+                       char text[DIRECTORY_TEXT_MAX])
 {
     struct err e = {0};
-    int fd;
+    int fd, code = LDAP_NO_MEMORY;
+    *s = (struct directory_session){0};
     if (!dial_tcp(d->dialer, server->host, server->port, until_ms, &fd, &e)) {
         (void)snprintf(text, DIRECTORY_TEXT_MAX, "%.250s", e.text);
         return LDAP_SERVER_DOWN;
     }
-    *s = (struct directory_session){0};
     if (!fd_watch_begin(d->guard, fd, until_ms, &s->watch, &e)) {
         (void)close(fd);
         (void)snprintf(text, DIRECTORY_TEXT_MAX, "%.250s", e.text);
         return LDAP_NO_MEMORY;
     }
-    const char *act = "connect";
-    int code = LDAP_NO_MEMORY;
+    *act = "connect";
     s->ld = wrap(d, server, fd);
     if (s->ld != NULL) {
-        act = server->starttls ? "StartTLS" : "TLS";
+        *act = server->starttls ? "StartTLS" : "TLS";
         code = begin_tls(s->ld, server);
     }
     if (code > 0) /* the server refuses StartTLS: nothing more is said to it */
         code = LDAP_CONNECT_ERROR;
     if (code == LDAP_SUCCESS && !ldap_tls_inplace(s->ld))
         code = LDAP_CONNECT_ERROR; /* never so far; a password does not go out in clear */
-    if (code == LDAP_SUCCESS) {
-        struct berval password = {c->password.n, (char *)(uintptr_t)c->password.p};
-        act = "bind";
-        code = ldap_sasl_bind_s(s->ld, c->name, LDAP_SASL_SIMPLE, &password, NULL, NULL, NULL);
-    }
-    if (code == LDAP_SUCCESS)
-        return code;
+    return code;
+}
+
+/* Ends a session that came to nothing, and says why. */
+static void give_up(const struct directory_server *server, struct directory_session *s, int code,
+                    const char *act, char text[DIRECTORY_TEXT_MAX])
+{
     char said[DIRECTORY_TEXT_MAX] = "";
     if (code == LDAP_CONNECT_ERROR) /* the library does not tell which */
         (void)snprintf(said, sizeof said,
@@ -269,7 +268,48 @@ static int bind_one(struct directory *d, const struct directory_server *server,
     else
         (void)snprintf(text, DIRECTORY_TEXT_MAX, "%.80s:%u: %s: %.140s", server->host,
                        (unsigned)server->port, act, late ? "no answer in time" : said);
+}
+
+/* The code of one server: LDAP_SUCCESS with *s; below zero the library's, for a connection that
+ * failed. */
+static int bind_one(struct directory *d, const struct directory_server *server,
+                    const struct credentials *c, uint64_t until_ms, struct directory_session *s,
+                    char text[DIRECTORY_TEXT_MAX])
+{
+    const char *act = NULL;
+    int code = connect_one(d, server, until_ms, s, &act, text);
+    if (code == LDAP_SUCCESS) {
+        struct berval password = {c->password.n, (char *)(uintptr_t)c->password.p};
+        act = "bind";
+        code = ldap_sasl_bind_s(s->ld, c->name, LDAP_SASL_SIMPLE, &password, NULL, NULL, NULL);
+    }
+    if (code != LDAP_SUCCESS && act != NULL)
+        give_up(server, s, code, act, text);
     return code;
+}
+
+bool directory_reach(struct directory *d, struct err *e)
+{
+    bool all = true;
+    uint64_t deadline_ms = clock_monotonic_ms() + d->deadline_ms;
+    if (!directory_ready(d, e))
+        return false;
+    for (size_t i = 0; i < d->count; i++) {
+        struct directory_session s;
+        char text[DIRECTORY_TEXT_MAX] = "";
+        const char *act = NULL;
+        int code =
+            connect_one(d, &d->servers[i], dial_share(deadline_ms, d->count - i), &s, &act, text);
+        if (code != LDAP_SUCCESS && act != NULL)
+            give_up(&d->servers[i], &s, code, act, text);
+        if (code == LDAP_SUCCESS) {
+            drop(s.ld);
+            (void)fd_watch_end(&s.watch);
+        } else if (all) {
+            all = err_set(e, ERR_TEMP, "%.250s", text);
+        }
+    }
+    return all;
 }
 
 static bool answered(int code)

@@ -143,10 +143,15 @@ static void print_text(const char *path, const struct config_messages *m,
 int command_check(int argc, char **argv)
 {
     const char *path = paths_default_config();
-    bool json = false;
-    const struct option options[] = {OPTION_CONFIG(&path), OPTION_JSON(&json)};
+    bool json = false, connect = false;
+    const struct option options[] = {
+        OPTION_CONFIG(&path),
+        OPTION_JSON(&json),
+        {.name = "connect",
+         .help = "also ask the controllers and directories of the domains whether they answer",
+         .flag = &connect}};
     struct command_line line = {
-        .usage = "postern check [-c FILE] [--json]",
+        .usage = "postern check [-c FILE] [--json] [--connect]",
         .about = "Validates the configuration and reviews it: an open relay, passwords in clear,\n"
                  "certificates near their end; and lets every mechanism and every backend of "
                  "accounts\nprove itself, as the service's user where root asks. Exit code 0 with "
@@ -164,7 +169,7 @@ int command_check(int argc, char **argv)
         policy_review(p, &m);
         check_certificates(p, &m);
         check_password_files(p, &m);
-        check_readiness_open(p, &m, &readiness);
+        check_readiness_open(p, connect, &m, &readiness);
         config_messages_sort(&m);
         if (m.errors > 0)
             code = EXIT_CONFIG;

@@ -3,6 +3,7 @@
 #include "platform/files.h"
 #include "platform/local_account.h"
 #include "platform/process.h"
+#include "platform/sock.h"
 
 #include <string.h>
 
@@ -37,6 +38,8 @@ static void add_message(void *context, const struct auth_readiness *r)
             r->mechanism == 0 ? "is not ready, its accounts cannot log in"
                               : "is not ready and not offered",
             r);
+    else if (r->mechanism == 0 && r->cure[0] != '\0')
+        add(context, key, r->what, "does not answer, its accounts get 454", r);
     else if (r->reason[0] != '\0' && r->mechanism != 0)
         add(context, key, r->what, "will not work for all", r);
 }
@@ -75,7 +78,7 @@ static bool become_the_service(const struct policy *p, struct config_messages *m
     return false;
 }
 
-void check_readiness_open(const struct policy *p, struct config_messages *m,
+void check_readiness_open(const struct policy *p, bool connect, struct config_messages *m,
                           struct check_readiness *r)
 {
     struct messages x = {p, m};
@@ -85,6 +88,8 @@ void check_readiness_open(const struct policy *p, struct config_messages *m,
         return;
     process_user(r->user, sizeof r->user);
     if (auth_look(&p->auth, &r->auth, &e)) {
+        if (connect && sock_start(NULL))
+            auth_reach(r->auth);
         auth_report(r->auth, add_message, &x);
         return;
     }
@@ -136,7 +141,7 @@ static void print_item(void *context, const struct auth_readiness *r)
     FILE *to = context;
     (void)fprintf(to, "  %-24s %s%s%s\n", r->what, r->ready ? "ready" : "NOT READY",
                   r->reason[0] == '\0' ? "" : ": ", r->reason);
-    if (!r->ready && r->cure[0] != '\0')
+    if (r->cure[0] != '\0')
         (void)fprintf(to, "  %-24s %s\n", "", r->cure);
 }
 

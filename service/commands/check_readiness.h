@@ -19,8 +19,10 @@ struct check_readiness {
     char user[CHECK_USER_MAX]; /* as whom */
 };
 
-/* Adds a warning for each that is not ready, and for each that will disappoint some clients. */
-void check_readiness_open(const struct policy *p, struct config_messages *m,
+/* Adds a warning for each that is not ready, and for each that will disappoint some clients.
+ * connect: and for each domain whose controller or directory does not answer or prove itself now.
+ */
+void check_readiness_open(const struct policy *p, bool connect, struct config_messages *m,
                           struct check_readiness *r);
 void check_readiness_close(struct check_readiness *r);
 

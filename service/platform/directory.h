@@ -33,6 +33,9 @@ struct directory;
 bool directory_open(const struct directory_options *options, struct directory **out, struct err *e);
 void directory_close(struct directory **d);                     /* no session may live */
 bool directory_ready(const struct directory *d, struct err *e); /* the authorities were loaded */
+/* For an administrator who tries it out: every server answers and proves itself; the first that
+ * does not is told. No name and no password goes out. */
+bool directory_reach(struct directory *d, struct err *e);
 
 enum directory_result { /* RFC 4511 appendix A, those that we tell apart */
                         DIRECTORY_SUCCESS = 0,

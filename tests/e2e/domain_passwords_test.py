@@ -201,6 +201,34 @@ def test_an_authority_that_is_not_trusted_is_454_with_the_cure_and_no_password_g
     plain.close()
 
 
+def test_check_asks_the_controllers_when_told_to(make, kdc, directory, tmp_path, certificates):
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    other = type(certificates)(stranger).ca
+    gone = Trap("close")
+    service = make({"authentication": {"domains": [
+        kdc.domain("FINE"), directory.domain("GOOD"), directory.domain("ALSO", starttls=True),
+        kdc.domain("NOBODY", kdc=[f"127.0.0.1:{gone.port}"]),
+        directory.domain("STRANGE", ca_file=str(other)),
+        directory.domain("START", starttls=True, ca_file=str(other)),
+        directory.domain("HALF", url=f"{directory.domain()['url']} ldaps://127.0.0.1:{gone.port}")]}})
+    before, binds = kdc.requests().count("AS_REQ"), directory.binds()
+    quiet = service.cli("check")
+    assert quiet.returncode == 0 and "does not answer" not in quiet.stdout
+    assert gone.connections == 0 and kdc.requests().count("AS_REQ") == before
+    done = service.cli("check", "--connect")
+    assert done.returncode == 0, done
+    warned = re.findall(r"domains\[\d\]: (\w+) \(\w+\) does not answer, its accounts get 454: (.*)",
+                        done.stdout)
+    assert [name for name, _ in warned] == ["NOBODY", "STRANGE", "START", "HALF"], done.stdout
+    assert "not signed by an authority that is trusted (ca_file)" in warned[1][1]
+    assert "to mend it: see url and ca_file" in warned[2][1]
+    assert f"127.0.0.1:{gone.port}" in warned[0][1] and f"127.0.0.1:{gone.port}" in warned[3][1]
+    assert re.search(r"FINE \(kerberos\) +ready\n", done.stdout)
+    assert directory.binds() == binds, "no name and no password went out"
+    gone.close()
+
+
 @pytest.mark.parametrize("knows_service", [False, True], ids=["no-principal", "another-key"])
 def test_a_false_kdc_gains_nothing(relay, kdc, tmp_path, knows_service):
     """It knows the realm and gives out tickets for a password of its own, but has not our key."""
