@@ -135,7 +135,7 @@ bool auth_client_new(const struct auth_client_options *o, struct auth_client **o
         auth_client_free(&c);
         return err_set(e, ERR_TEMP, "authentication: no memory");
     }
-    c->password->len = o->password.n;
+    c->password->len = (unsigned long)o->password.n; /* long is short on Windows */
     memcpy(c->password->data, o->password.p, o->password.n);
     c->password->data[o->password.n] = 0; /* data[1] is part of the struct */
     if (is_scram(c) ? !make_scram(c, o, e) : !make_connection(c, e)) {

@@ -85,7 +85,8 @@ static enum auth_outcome choose_binding(struct auth_exchange *x, const struct sc
         const struct auth_binding *b = &x->peer.bindings[i];
         if (!span_is(first->binding_type, b->type))
             continue;
-        x->binding = (sasl_channel_binding_t){b->type, 1, b->bytes.n, b->bytes.p};
+        x->binding = (sasl_channel_binding_t){
+            .name = b->type, .critical = 1, .len = (unsigned long)b->bytes.n, .data = b->bytes.p};
         ok = buf_add(&x->channel, b->bytes);
     }
     if (plus && x->binding.name == NULL)

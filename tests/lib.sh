@@ -83,6 +83,19 @@ build() {
     rm -f "$log"
 }
 
+# build_windows [TARGET]: its libraries, which take a quarter of an hour the first time, and build.
+build_windows() {
+    local named="$top/build/windows/.libraries"
+    POSTERN_WINDOWS_DEPS=$("$top/packaging/windows/deps/build") || return 1
+    export POSTERN_WINDOWS_DEPS
+    if [ "$(cat "$named" 2>/dev/null)" != "$POSTERN_WINDOWS_DEPS" ]; then
+        rm -rf "$top/build/windows"
+        mkdir -p "$top/build/windows"
+        echo "$POSTERN_WINDOWS_DEPS" >"$named"
+    fi
+    build windows "$@"
+}
+
 # free_port: a TCP port of 127.0.0.1 where nobody listens now.
 free_port() {
     local port tries

@@ -282,11 +282,6 @@ bool integrated_can_wrap(const struct integrated_context *c)
     return c->package == INTEGRATED_KERBEROS || c->package == INTEGRATED_SPNEGO_KERBEROS;
 }
 
-bool integrated_wants_layer(const struct integrated_context *c)
-{
-    return integrated_can_wrap(c) && (c->attributes & ASC_RET_CONFIDENTIALITY) != 0;
-}
-
 bool integrated_wrap(struct integrated_context *c, struct span in, struct buf *out)
 {
     SecPkgContext_Sizes sizes;

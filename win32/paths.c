@@ -83,11 +83,11 @@ static bool has_drive(const char *path)
            path[1] == ':';
 }
 
-/* C:\x and \\server\share. "\x" and "C:x" depend on where the process stands: they are not. */
+/* C:\x, \\server\share, and \x, which is that of the drive where the process stands and so of no
+ * folder that it could be joined to. "C:x" is in that drive's present folder: it is not. */
 bool paths_is_absolute(const char *path)
 {
-    return (has_drive(path) && is_separator(path[2])) ||
-           (is_separator(path[0]) && is_separator(path[1]));
+    return is_separator(path[0]) || (has_drive(path) && is_separator(path[2]));
 }
 
 bool paths_join(const char *folder, const char *name, char *out, size_t size)

@@ -44,6 +44,16 @@ bool process_is_privileged(void)
     return false;
 }
 
+void process_user(char *out, size_t size)
+{
+    wchar_t wide[256];
+    DWORD n = sizeof wide / sizeof *wide;
+    if (size > 0)
+        out[0] = 0;
+    if (!GetUserNameW(wide, &n) || !text_from_wide(wide, out, size))
+        return;
+}
+
 bool process_become(const char *user, struct err *e)
 {
     if (user == NULL || user[0] == 0)

@@ -17,8 +17,9 @@ endif()
 add_link_options(-static -fstack-protector-strong -Wl,--dynamicbase,--nxcompat,--high-entropy-va
     -Wl,--no-insert-timestamp)
 # Static libraries that need each other, whatever the order in which CMake names them.
-set(CMAKE_C_LINK_EXECUTABLE "<CMAKE_C_COMPILER> <FLAGS> <CMAKE_C_LINK_FLAGS> <LINK_FLAGS> <OBJECTS> \\
--o <TARGET> -Wl,--start-group <LINK_LIBRARIES> -Wl,--end-group")
+string(CONCAT CMAKE_C_LINK_EXECUTABLE
+    "<CMAKE_C_COMPILER> <FLAGS> <CMAKE_C_LINK_FLAGS> <LINK_FLAGS> <OBJECTS> -o <TARGET> "
+    "-Wl,--start-group <LINK_LIBRARIES> -Wl,--end-group")
 
 set(windows_libraries ws2_32 iphlpapi bcrypt ncrypt crypt32 secur32 advapi32 authz netapi32 shell32
     ole32 user32 gdi32 psapi userenv dbghelp)

@@ -2,6 +2,7 @@
 #include "support/auth_lab.h"
 
 #include "base/base64.h"
+#include "support/folder.h"
 #include "support/test.h"
 
 #include <dirent.h>
@@ -22,8 +23,7 @@ void auth_lab_prepare(struct auth_lab *lab)
     static const char *const aliases[] = {"people"};
     struct err e = {0};
     memset(lab, 0, sizeof *lab);
-    strcpy(lab->folder, "/tmp/postern-auth-XXXXXX");
-    assert_non_null(mkdtemp(lab->folder));
+    test_folder("auth", lab->folder, sizeof lab->folder);
     (void)snprintf(lab->db_path, sizeof lab->db_path, "%s/users.db", lab->folder);
     lab->domains[0] = (struct auth_domain){
         .name = "users", .aliases = aliases, .alias_count = 1, .backend = AUTH_BACKEND_USERDB};

@@ -1,12 +1,11 @@
-#define _GNU_SOURCE
 #include "support/echo_server.h"
 
 #include "platform/clock.h"
+#include "support/folder.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <uv.h>
 
 enum { HIGH_WATER = 256 * 1024 };
@@ -19,8 +18,7 @@ struct echo_session {
 
 void sleep_ms(unsigned ms)
 {
-    struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
-    (void)nanosleep(&t, NULL);
+    test_sleep_ms(ms);
 }
 
 bool wait_for_count(atomic_uint *counter, unsigned n)

@@ -3,17 +3,11 @@
 #include "support/test.h"
 
 #include "platform/files.h"
-#include "platform/random.h"
+#include "support/folder.h"
 
 void kit_folder(char *out, size_t size)
 {
-    const char *base = getenv("TMPDIR");
-    struct err e = {0};
-    uint64_t name;
-    random_bytes(&name, sizeof name);
-    snprintf(out, size, "%s/postern-queue-%016llx", base == NULL ? "/tmp" : base,
-             (unsigned long long)name);
-    assert_true(files_make_folder(out, 0700, &e));
+    test_folder("queue", out, size);
 }
 
 void kit_folder_remove(const char *folder)

@@ -1,5 +1,6 @@
-#define _GNU_SOURCE /* mkdtemp */
 #include "support/tls_files.h"
+
+#include "support/folder.h"
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -82,8 +83,7 @@ static void write_key(const char *file, EVP_PKEY *key, const char *password)
 
 void tls_files_make(struct tls_files *f)
 {
-    (void)snprintf(f->folder, sizeof f->folder, "/tmp/postern-tls-XXXXXX");
-    must(mkdtemp(f->folder) != NULL, "mkdtemp");
+    test_folder("tls", f->folder, sizeof f->folder);
     path(f, f->ca, "ca.pem");
     path(f, f->main_certificate, "main.pem");
     path(f, f->main_key, "main.key");
