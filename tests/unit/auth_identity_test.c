@@ -140,6 +140,160 @@ static void only_the_shortest_utf8_form_is_text(void **state)
             fail_msg("case %zu", i);
 }
 
+/* ---- names that follow from other settings, and the machine's own ---- */
+
+static const char *const machine[] = {"relay7", "relay7.corp.example", "RELAY7-LONGNAM"};
+static const char *const krb_aliases[] = {"krb"};
+static const struct auth_domain mixed[] = {
+    {.name = "KRB",
+     .aliases = krb_aliases,
+     .alias_count = 1,
+     .backend = AUTH_BACKEND_KERBEROS,
+     .kerberos.realm = "KRB.EXAMPLE"},
+    {.name = "CORP", .backend = AUTH_BACKEND_LDAP, .ldap.bind = "{user}@ad.corp.example"},
+    {.name = "DIR", .backend = AUTH_BACKEND_LDAP, .ldap.bind = "uid={user},dc=dir,dc=example"},
+    {.name = "machine", .backend = AUTH_BACKEND_SYSTEM}, /* no `.`: these are no local accounts */
+    {.name = "relay7", .backend = AUTH_BACKEND_SYSTEM},  /* these are */
+    {.name = "late.example", .backend = AUTH_BACKEND_USERDB},
+};
+enum { MIXED = sizeof mixed / sizeof *mixed };
+
+static const struct {
+    const char *name;
+    enum identity_result result;
+    enum identity_match match;
+    const char *canonical;
+} mixed_cases[] = {
+    {"alice@KRB.EXAMPLE", IDENTITY_OK, IDENTITY_BY_IMPLIED, "KRB\\alice"},
+    {"Alice@krb.example", IDENTITY_OK, IDENTITY_BY_IMPLIED, "KRB\\alice"},
+    {"krb\\alice", IDENTITY_OK, IDENTITY_BY_NAME, "KRB\\alice"},
+    {"KRB.EXAMPLE\\alice", IDENTITY_OK, IDENTITY_BY_IMPLIED, "KRB\\alice"},
+    {"KRB\\alice@KRB.EXAMPLE", IDENTITY_OK, IDENTITY_BY_NAME, "KRB\\alice"},
+    {"KRB\\alice@corp", IDENTITY_MALFORMED, IDENTITY_BY_NAME, NULL},
+    {"KRB\\alice@nobody", IDENTITY_MALFORMED, IDENTITY_BY_NAME, NULL},
+    {"KRB\\@KRB.EXAMPLE", IDENTITY_MALFORMED, IDENTITY_BY_NAME, NULL},
+    {"alice@ad.corp.example", IDENTITY_OK, IDENTITY_BY_IMPLIED, "CORP\\alice"},
+    {"AD.CORP.EXAMPLE\\alice", IDENTITY_OK, IDENTITY_BY_IMPLIED, "CORP\\alice"},
+    {"alice@corp.example", IDENTITY_OK, IDENTITY_BY_WHOLE, "late.example\\alice@corp.example"},
+    /* a directory whose pattern has no @ may know its accounts by their mail address */
+    {"DIR\\alice@firm.example", IDENTITY_OK, IDENTITY_BY_NAME, "DIR\\alice@firm.example"},
+    {"DIR\\alice@dir", IDENTITY_OK, IDENTITY_BY_NAME, "DIR\\alice"},
+    {"dir.example\\alice", IDENTITY_NO_DOMAIN, IDENTITY_BY_NAME, NULL},
+    /* the machine: case makes another account there, and nowhere else */
+    {".\\Bob", IDENTITY_OK, IDENTITY_BY_MACHINE, "relay7\\Bob"},
+    {"RELAY7\\Bob", IDENTITY_OK, IDENTITY_BY_NAME, "relay7\\Bob"},
+    {"relay7.corp.example\\Bob", IDENTITY_OK, IDENTITY_BY_MACHINE, "relay7\\Bob"},
+    {"Bob@Relay7.Corp.Example", IDENTITY_OK, IDENTITY_BY_MACHINE, "relay7\\Bob"},
+    {"relay7-longnam\\Bob", IDENTITY_OK, IDENTITY_BY_MACHINE, "relay7\\Bob"},
+    {"machine\\Bob", IDENTITY_OK, IDENTITY_BY_NAME, "machine\\bob"},
+    {".\\bob@relay7", IDENTITY_OK, IDENTITY_BY_MACHINE, "relay7\\bob"},
+    {".\\bob@krb", IDENTITY_MALFORMED, IDENTITY_BY_MACHINE, NULL},
+    {"relay8\\Bob", IDENTITY_NO_DOMAIN, IDENTITY_BY_NAME, NULL},
+    /* the embedded database keeps what stands behind the backslash */
+    {"late.example\\App@Other.Example", IDENTITY_OK, IDENTITY_BY_NAME,
+     "late.example\\app@other.example"},
+    {"app@Late.Example", IDENTITY_OK, IDENTITY_BY_NAME, "late.example\\app"},
+    {"Alice", IDENTITY_OK, IDENTITY_BY_FIRST, "KRB\\alice"},
+};
+
+static void names_follow_from_realms_patterns_and_the_machine(void **state)
+{
+    (void)state;
+    const struct auth_options o = {
+        .domains = mixed, .domain_count = MIXED, .machine_names = machine, .machine_name_count = 3};
+    for (size_t i = 0; i < sizeof mixed_cases / sizeof *mixed_cases; i++) {
+        struct identity id;
+        const char *name = mixed_cases[i].name;
+        enum identity_result result = identity_resolve(span_str(name), &o, &id);
+        if (result != mixed_cases[i].result)
+            fail_msg("%s: result %d, want %d", name, (int)result, (int)mixed_cases[i].result);
+        if (result == IDENTITY_OK && (strcmp(id.canonical, mixed_cases[i].canonical) != 0 ||
+                                      id.match != mixed_cases[i].match))
+            fail_msg("%s: %s by %d", name, id.canonical, (int)id.match);
+    }
+    /* the canonical name means itself, whatever it came from: one account has one name */
+    for (size_t i = 0; i < sizeof mixed_cases / sizeof *mixed_cases; i++) {
+        struct identity id;
+        const char *canonical = mixed_cases[i].canonical;
+        if (canonical == NULL)
+            continue;
+        assert_int_equal(identity_resolve(span_str(canonical), &o, &id), IDENTITY_OK);
+        assert_string_equal(id.canonical, canonical);
+    }
+}
+
+static void a_bare_name_says_by_what_it_got_its_domain(void **state)
+{
+    (void)state;
+    struct identity id;
+    struct auth_options o = {.domains = mixed, .domain_count = MIXED};
+    assert_int_equal(identity_resolve(span_str("alice"), &o, &id), IDENTITY_OK);
+    assert_int_equal(id.match, IDENTITY_BY_FIRST);
+    o.basic.default_domain = "ad.corp.example"; /* by any of its names */
+    assert_int_equal(identity_resolve(span_str("alice"), &o, &id), IDENTITY_OK);
+    assert_int_equal(id.match, IDENTITY_BY_DEFAULT);
+    assert_string_equal(id.canonical, "CORP\\alice");
+}
+
+/* ---- who is allowed ---- */
+
+static void the_allow_list_names_accounts_of_its_own_domain(void **state)
+{
+    (void)state;
+    static const char *const corp[] = {"OTHER\\eve", "CORP\\Alice", "relay-users", "corp2\\dora",
+                                       "",           "CORP\\",      "a\\b\\c"};
+    static const char *const local[] = {".\\Bob", "RELAY7\\carol"};
+    static const char *const nobody[] = {"OTHER\\eve"};
+    static const char *const aliases[] = {"CORP2"};
+    const struct auth_domain domains[] = {
+        {.name = "CORP",
+         .aliases = aliases,
+         .alias_count = 1,
+         .backend = AUTH_BACKEND_LDAP,
+         .ldap.bind = "{user}@corp.example",
+         .allow = corp,
+         .allow_count = 7},
+        {.name = ".", .backend = AUTH_BACKEND_SYSTEM, .allow = local, .allow_count = 2},
+        {.name = "users", .backend = AUTH_BACKEND_USERDB},
+        {.name = "shut", .backend = AUTH_BACKEND_USERDB, .allow = nobody, .allow_count = 1},
+    };
+    static const char *const names[] = {"relay7"};
+    const struct auth_options o = {
+        .domains = domains, .domain_count = 4, .machine_names = names, .machine_name_count = 1};
+    static const struct {
+        const char *name;
+        enum identity_allowance allowance;
+        size_t entry;
+    } cases[] = {
+        {"CORP\\alice", IDENTITY_LISTED, 1},
+        {"ALICE@corp.example", IDENTITY_LISTED, 1},
+        {"CORP\\dora", IDENTITY_LISTED, 3},        /* through the alias */
+        {"CORP\\relay-users", IDENTITY_LISTED, 2}, /* an account may be called like a group */
+        {"CORP\\eve", IDENTITY_ONLY_BY_GROUP, 7},  /* that entry is of another domain */
+        {"CORP\\bob", IDENTITY_ONLY_BY_GROUP, 7},
+        {".\\Bob", IDENTITY_LISTED, 0},
+        {".\\bob", IDENTITY_ONLY_BY_GROUP, 2}, /* case makes another account here */
+        {"relay7\\carol", IDENTITY_LISTED, 1}, /* `.` and the machine's name are one */
+        {"users\\anybody", IDENTITY_EVERYONE, 0},
+        {"shut\\eve", IDENTITY_ONLY_BY_GROUP, 1}, /* a list without any name is a list */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct identity id;
+        size_t entry = 99;
+        assert_int_equal(identity_resolve(span_str(cases[i].name), &o, &id), IDENTITY_OK);
+        enum identity_allowance got = identity_allowed(&id, &o, &entry);
+        if (got != cases[i].allowance || entry != cases[i].entry)
+            fail_msg("%s: %d by entry %zu", cases[i].name, (int)got, entry);
+    }
+    assert_string_equal(identity_allow_name("CORP\\x", 0, &o), "x");
+    assert_string_equal(identity_allow_name("x", 0, &o), "x");
+    assert_null(identity_allow_name("CORP\\x", 1, &o));
+    assert_null(identity_allow_name("", 0, &o));
+    assert_null(identity_allow_name("CORP\\", 0, &o));
+    assert_null(identity_allow_name("CORP\\x\\y", 0, &o));
+    assert_null(identity_allow_name(" x", 0, &o));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +301,9 @@ int main(void)
         cmocka_unit_test(without_a_userdb_an_unknown_realm_is_no_domain),
         cmocka_unit_test(names_that_are_too_long_or_hold_a_nul_are_malformed),
         cmocka_unit_test(only_the_shortest_utf8_form_is_text),
+        cmocka_unit_test(names_follow_from_realms_patterns_and_the_machine),
+        cmocka_unit_test(a_bare_name_says_by_what_it_got_its_domain),
+        cmocka_unit_test(the_allow_list_names_accounts_of_its_own_domain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
