@@ -217,6 +217,8 @@ static enum auth_outcome run(struct auth_exchange *x, bool has_input, struct spa
 static uint64_t refusal_at_us(struct auth_exchange *x, enum auth_outcome outcome, uint64_t began_us)
 {
     uint64_t now_us = clock_monotonic_us();
+    if (outcome == AUTH_BAD_CREDENTIALS && exchange_is_ntlm(x))
+        return began_us + refusal_pace_us(&x->s->ntlm_pace, now_us - began_us);
     if (outcome != AUTH_BAD_CREDENTIALS || x->resolved != IDENTITY_OK ||
         (x->mechanism & AUTH_MECHANISMS_BASIC) == 0)
         return now_us;

@@ -17,6 +17,7 @@ struct auth_snapshot {
     struct backend_set backends;
     struct backend_groups *groups;      /* one a domain: the names of its allow list */
     struct integrated_auth *integrated; /* NULL: not enabled */
+    struct refusal_pace ntlm_pace;
     unsigned integrated_ready; /* AUTH_* bits of the integrated mechanisms that proved themselves */
     unsigned missing;          /* AUTH_* bits that are wanted and libsasl2 has no plug-in for */
     unsigned refs;

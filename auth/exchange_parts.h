@@ -82,6 +82,7 @@ enum auth_outcome exchange_refuse(struct auth_exchange *x, enum auth_outcome out
                                   const char *reason);
 bool exchange_is_scram(const struct auth_exchange *x);
 bool exchange_is_integrated(const struct auth_exchange *x);
+bool exchange_is_ntlm(const struct auth_exchange *x); /* it has begun, under whatever name */
 /* The account in x->id is not named by its domain's allow list, so it must be in one of these;
  * NULL: it is named, or there is no list. */
 const struct backend_groups *exchange_groups(const struct auth_exchange *x);

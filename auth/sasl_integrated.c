@@ -66,6 +66,11 @@ static bool is_ntlm(enum integrated_package package)
 
 enum { BINDING_MAX = EXCHANGE_BINDING_TYPE_MAX + 1 + AUTH_BINDING_BYTES_MAX };
 
+bool exchange_is_ntlm(const struct auth_exchange *x)
+{
+    return x->integrated.context != NULL && is_ntlm(x->integrated.package);
+}
+
 /* RFC 5056 section 3.1: the binding's name stands before it. */
 static struct span named_binding(char out[BINDING_MAX], const char *type, struct span bytes)
 {
