@@ -12,6 +12,7 @@ Nothing of the machine changes: files, network names, users, services.
 What takes long, provisioning and joining, is kept as a tar below build/domain, named by Samba's
 version and what these files say. It holds the passwords, which are drawn anew each time: mode 0600.
 """
+import base64
 import contextlib
 import ctypes
 import hashlib
@@ -496,6 +497,23 @@ exec samba --foreground --no-process-group -M prefork --option='prefork children
                                 f"lockoutTime: 0\n")
         if done.returncode != 0:
             raise RuntimeError(done.stderr)
+
+    def change_password(self, account, password):
+        """By the administrator, as an old service account's is changed."""
+        dn = self.attribute(account, "distinguishedName")
+        value = base64.b64encode(f'"{password}"'.encode("utf-16-le")).decode()
+        done = self._ldap("ldapmodify", "Administrator", self.passwords["Administrator"],
+                          input=f"dn: {dn}\nchangetype: modify\nreplace: unicodePwd\n"
+                                f"unicodePwd:: {value}\n")
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr)
+        self.passwords[account] = password
+
+    def export_keytab(self, path):
+        """The service account's keys as the controller has them now."""
+        for name in ("smtp", "SMTPSVC"):
+            self.dc.inside("samba-tool", "domain", "exportkeytab", path,
+                           f"--principal={name}/{RELAY_NAME}")
 
     def ticket(self, account, cache):
         """A ticket of the account in the file cache; returns what a client needs to find it."""

@@ -3,6 +3,7 @@ asks it is told 454 within ten seconds, and nobody else waits."""
 import contextlib
 import os
 import pathlib
+import secrets
 import shutil
 import signal
 import threading
@@ -251,6 +252,94 @@ def test_a_keytab_replaced_while_running(service, domain, keytab, cache, note):
         assert time.monotonic() - start < 60
         time.sleep(0.5)
     note(f"keytab replaced: works again after {time.monotonic() - start:.1f} s, without a reload")
+
+
+def test_a_new_key_of_the_service_and_tickets_of_the_old_one(service, domain, keytab, note,
+                                                              tmp_path):
+    """The service account's password is changed: tickets of both keys, before and after the new
+    keytab is there, and nobody reloads."""
+    def log_in(account):
+        with service.client() as client:
+            said = kerberos.dotnet(client, kerberos.Context(f"FILE:{tmp_path}/{account}"))
+            return said[-1][1].code
+
+    domain.ticket("alice", tmp_path / "alice")
+    assert log_in("alice") == 235
+    domain.change_password("svc-smtp", secrets.token_urlsafe(12) + "aA1")
+    domain.ticket("bob", tmp_path / "bob")
+    codes = [log_in("alice"), log_in("bob")]
+    note(f"new key at the controller, not in the keytab: old ticket {codes[0]}, new one {codes[1]}")
+    assert codes[0] == 235 and codes[1] in (454, 535)
+    # What the wire did not say the log does.
+    assert "refused" == service.attempts()[-1][0] and "Kerberos" in service.attempts()[-1][1]
+    assert timed(WAYS["Kerberos"], service, domain)[0] == 454
+    fresh, both = tmp_path / "fresh.keytab", keytab.with_suffix(".both")
+    domain.export_keytab(fresh)
+    ad.run("ktutil", input=f"rkt {keytab}\nrkt {fresh}\nwkt {both}\nquit\n")
+    shutil.copy(both, domain.keytab)
+    os.replace(both, keytab)
+    codes = [log_in("alice"), log_in("bob")]
+    note(f"both keys in the keytab, no reload: old ticket {codes[0]}, new one {codes[1]}")
+    assert codes == [235, 235]
+    all_well(service, domain, note, "new key")
+
+
+def test_a_keytab_that_is_gone_at_a_reload_takes_its_mechanisms_away(service, domain, keytab, cache,
+                                                                     note):
+    def context():
+        return kerberos.Context(cache)
+    begun = service.client()
+    ours = context()
+    reply = begun.cmd("AUTH GSSAPI " + kerberos.b64(ours.step()))
+    away = keytab.with_suffix(".away")
+    keytab.rename(away)
+    try:
+        assert service.cli("reload").returncode == 0
+        offered = service.offered()
+        note(f"keytab gone, reloaded: offered are {', '.join(sorted(offered))}")
+        assert "NTLM" in offered and not {"GSSAPI", "GSS-SPNEGO"} & offered
+        with service.client() as client:
+            assert client.cmd("AUTH GSSAPI").code == 504
+        # The login that was under way comes to its end.
+        while reply.code == 334:
+            token = kerberos.token_of(reply)
+            if not ours.complete:
+                answer = ours.step(token)
+                reply = begun.cmd(kerberos.b64(answer) if answer else "")
+            else:
+                reply = begun.cmd(kerberos.b64(ours.answer_layer(token)) if token else "")
+        assert reply.code in (235, 454), reply
+        begun.close()
+        said = service.cli("check")
+        assert str(keytab) in said.stdout + said.stderr
+        assert timed(WAYS["NTLM"], service, domain)[0] == 235
+        assert timed(local_mail, service)[0] == 235
+    finally:
+        away.rename(keytab)
+    assert service.cli("reload").returncode == 0
+    assert {"GSSAPI", "GSS-SPNEGO"} <= service.offered()
+    all_well(service, domain, note, "keytab back")
+
+
+def test_winbindd_that_is_frozen_is_later_and_holds_up_nobody(service, domain, note):
+    found = {way: [] for way in WAYS}
+    domain.relay.freeze()
+    try:
+        threads = [threading.Thread(target=lambda w=way: found[w].append(
+            timed(WAYS[w], service, domain))) for way in WAYS for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        found["local"] = [timed(local_mail, service) for _ in range(5)]
+        for thread in threads:
+            thread.join()
+    finally:
+        domain.relay.thaw()
+    tell(note, "winbindd frozen", found)
+    for way in ("PAM, winbind", "NTLM"):
+        assert all(code == 454 and t < WITHIN for code, t in found[way]), found[way]
+    for way in ("Kerberos", "LDAPS", "local"):
+        assert all(code == 235 for code, _ in found[way]), (way, found[way])
+    all_well(service, domain, note, "winbindd frozen")
 
 
 def test_a_controller_without_power_and_back(service, domain, note):
