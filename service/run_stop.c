@@ -9,7 +9,10 @@
 
 #include <uv.h>
 
-enum { STOP_POLL_MS = 50 };
+enum {
+    STOP_POLL_MS = 50,
+    STOP_GRACE_MS = 15000, /* to close what is left when service.stop_timeout is over */
+};
 
 static void drain_desk(struct worker_item *item, struct worker *w)
 {
@@ -58,6 +61,7 @@ void run_stop_requested(struct worker_item *item, struct worker *w)
     log_event(LOG_INFO, "service.stopping",
               LOG_U("sessions", acceptor_connections(r->env.acceptor)));
     service_host_stopping("finishing what has begun");
+    service_host_extend(r->policy->config->service.stop_timeout_ms + STOP_GRACE_MS);
     r->stop_deadline_ms = worker_now_ms(w) + r->policy->config->service.stop_timeout_ms;
     acceptor_stop(r->env.acceptor);
     pickup_stop(r->pickup);

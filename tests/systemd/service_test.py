@@ -347,3 +347,31 @@ def test_a_stop_ends_in_good_order(installed):
     assert installed.show("Result") == "success" and installed.show("ExecMainStatus") == "0"
     assert "service.stopped code=0" in installed.log()
     assert not installed.path(f"/proc/{pid}").exists()
+
+
+def test_a_stop_waits_for_the_message_under_way_even_beyond_systemd_s_own_patience(installed):
+    installed.drop_in("[Service]\nTimeoutStopSec=2\n")
+    installed.write("/etc/postern/postern.yaml", mail.configuration().replace(
+        "hostname: relay.example,", "hostname: relay.example, stop_timeout: 20s,"))
+    installed.run("systemctl", "restart", "postern.service")
+
+    def begin():
+        client = smtplib.SMTP("127.0.0.1", 25, timeout=30)
+        client.ehlo("client.example")
+        client.mail("app@client.example")
+        client.rcpt(mail.LOCAL)
+        assert client.docmd("DATA")[0] == 354
+        client.send(b"X-Key: slow\r\n\r\n")
+        return client
+
+    client = installed.inside(begin)
+    installed.run("systemctl", "--no-block", "stop", "postern.service")
+    installed.wait(lambda: installed.show("ActiveState"), lambda state: state == "deactivating")
+    time.sleep(5)
+    client.send(b"text\r\n.\r\n")
+    assert client.getreply()[0] == 250
+    client.close()
+    installed.wait(lambda: installed.show("ActiveState"), lambda state: state == "inactive")
+    assert installed.show("Result") == "success"
+    assert mail.dropped(installed) == ["slow"] or installed.run(
+        "postern", "queue", "list", "--json").stdout.count('"sender"') == 1
