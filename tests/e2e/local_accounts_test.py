@@ -404,6 +404,30 @@ def test_a_module_that_hangs_or_crashes_is_454(running, service_of_pam, deadline
     service.wait_log(f"smtp.auth.refused.*{word}")
 
 
+def test_the_helper_ends_with_the_service_however_that_ends(running):
+    service = running([SYSTEM])
+    helpers = family(children(service.process.pid)[0])
+    assert len(helpers) == 2
+    service.kill()
+    wait_until(lambda: not any(alive(pid) for pid in helpers))
+
+
+def test_sixty_at_once_are_all_answered(running, record_property):
+    service = running([SYSTEM])
+    began = time.monotonic()
+    waiting = [ask_in_background(service, "lou", "L0u-pw!") for _ in range(60)]
+    for thread, _ in waiting:
+        thread.join()
+    took = time.monotonic() - began
+    lines = [answer["line"][:3] for _, answer in waiting]
+    record_property("note", f"local accounts, sha512: 60 logins at once in {took:.1f} s, "
+                    f"{lines.count('235')} right, {lines.count('454')} later")
+    # Who waited so long for a turn that an answer in time was in danger got 454.
+    assert set(lines) <= {"235", "454"} and lines.count("235") >= (20 if SANITIZED else 45), lines
+    assert max(answer["took"] for _, answer in waiting) < 10 * PATIENCE
+    assert login(service, "yes", "Y3s-pw!").startswith("235 ")
+
+
 # -- a helper that others start
 
 @pytest.mark.parametrize("activated", [False, True], ids=["socket", "socket-activated"])
