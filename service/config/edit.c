@@ -136,6 +136,8 @@ static bool add_to_flow(struct edit *x, const struct yaml_node *list, struct spa
     if (list->count > 0)
         buf_add_str(x->out, ", ");
     put_text(x, entry, json);
+    if (at < x->text.n && x->text.p[at] == '#') /* stays a comment */
+        buf_add_byte(x->out, ' ');
     return put_behind(x, at);
 }
 
@@ -181,10 +183,19 @@ static bool add_key(struct edit *x, const struct yaml_node *map, size_t from, st
                     bool root)
 {
     bool braces = map->flow && map->count == 0;
+    if (map->null && map->end > map->begin) /* a file that says null */
+        return refuse(x, "a section of a form that cannot be edited in place");
     if (root && !map->flow && !ends_document(x->text)) {
         put_before(x, x->text.n);
         if (x->text.n > 0 && x->text.p[x->text.n - 1] != '\n')
             buf_add_str(x->out, newline(x->text));
+        if (map->count > 0) { /* as far in as the other keys */
+            size_t first = byte_of(x->text, map->pairs[0].key_begin);
+            size_t begin = line_begin(x->text, first);
+            if (!only_blanks(span_sub(x->text, begin, first - begin)))
+                return refuse(x, "a section of a form that cannot be edited in place");
+            buf_add(x->out, span_sub(x->text, begin, first - begin));
+        }
         put_rest(x, from, entry, false);
         buf_add_str(x->out, newline(x->text));
         return put_behind(x, x->text.n);
@@ -243,11 +254,16 @@ bool config_edit_add(struct span text, const struct yaml_node *root, const char 
         if (pair == NULL)
             return add_key(&x, node, i, s, node == root);
         node = pair->value;
+        size_t from = byte_of(text, pair->key_end), to = byte_of(text, node->begin);
+        if (node->null && span_find(span_sub(text, from, to - from), ':') == to - from)
+            return refuse(&x, "a key without a colon, which cannot be edited in place");
     }
     if (node->kind == YAML_SCALAR && node->null)
         return fill_null(&x, node, x.key_count, s);
     if (node->kind != YAML_LIST)
         return refuse(&x, "not a list");
+    if (node->count > 0 && node->items[node->count - 1]->kind != YAML_SCALAR)
+        return refuse(&x, "not a list of texts");
     return node->flow ? add_to_flow(&x, node, s) : add_to_block(&x, node, s);
 }
 
@@ -257,7 +273,7 @@ bool config_edit_add(struct span text, const struct yaml_node *root, const char 
 static size_t behind_comma(struct span text, size_t at)
 {
     size_t comma = at;
-    while (comma < text.n && (text.p[comma] == ' ' || text.p[comma] == '\t'))
+    while (comma < text.n && memchr(" \t\r\n", text.p[comma], 4) != NULL)
         comma++;
     if (comma == text.n || text.p[comma] != ',')
         return at;
@@ -280,9 +296,9 @@ static bool remove_from_flow(struct edit *x, const struct yaml_node *list, size_
     if (first_on_line && (next == '\n' || next == '\r' || next == '#')) {
         begin = line;
         end = line_end(x->text, after);
-    } else if (index + 1 < list->count) {
+    } else if (index + 1 < list->count || list->count == 1 || first_on_line) {
         end = after;
-    } else if (index > 0 && !first_on_line) {
+    } else {
         begin = byte_of(x->text, list->items[index - 1]->end);
     }
     put_before(x, begin);

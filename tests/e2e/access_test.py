@@ -104,6 +104,7 @@ def test_what_was_added_can_be_taken_out_again(file, form):
     ("access: { relay: { list: [self, a.example, 10.0.0.1] } }\n", "A.Example", "[self, 10.0.0.1]"),
     ("access: { relay: { list: [self, 10.0.0.1] } }\n", "10.0.0.1", "[self]"),
     ("access: { relay: { list: ['fd00::/8'] } }\n", "fd00::/8", "[]"),
+    ("access: { relay: { list: [self, ] } }\n", "self", "list: []"),
     ("access:\n  relay:\n    list:\n      - self # us\n    grant: only\n", "self",
      "    list: []\n    grant: only\n"),
     ("access:\n  relay:\n    list: # who\n      # ours\n      - self\n", "self",
