@@ -28,6 +28,15 @@ static bool make_pattern(struct address *a, struct span text, const struct acl_w
            problems_add(problems, e.text, word->at.file, word->at.line, word->at.column);
 }
 
+/* Address literals, and letters beyond ASCII: such an address is compared as it is written. */
+static bool as_written(struct span domain)
+{
+    bool literal = domain.n > 2 && domain.p[0] == '[' && domain.p[domain.n - 1] == ']';
+    for (size_t i = 0; i < domain.n; i++)
+        literal = literal || domain.p[i] >= 0x80;
+    return literal;
+}
+
 static bool make_address(struct address *a, const struct acl_word *word,
                          struct acl_problems *problems)
 {
@@ -51,6 +60,8 @@ static bool make_address(struct address *a, const struct acl_word *word,
     }
     if (a->kind == ADDRESS_EXACT && span_find(a->local, '*') < a->local.n)
         return bad_word(word, "a * that is not the whole local part", problems);
+    if (a->kind == ADDRESS_EXACT && as_written(a->domain))
+        return true;
     return acl_host_name_ok(a->domain) || bad_word(word, "no domain behind the @", problems);
 }
 
@@ -95,8 +106,9 @@ static enum acl_match match_one(const struct address *a, const struct acl_path *
     case ADDRESS_EVERY: yes = true; break;
     case ADDRESS_NULL: yes = null; break;
     case ADDRESS_EXACT:
-        yes = !null && span_equal_nocase(a->local, path->local) &&
-              span_equal_nocase(a->domain, path->domain);
+        yes = !null && ((span_equal_nocase(a->local, path->local) &&
+                         span_equal_nocase(a->domain, path->domain)) ||
+                        span_equal_nocase(span_str(a->text), path->text)); /* "a b"@x.example */
         break;
     case ADDRESS_DOMAIN: yes = !null && span_equal_nocase(a->domain, path->domain); break;
     case ADDRESS_BELOW: yes = !null && below(path->domain, a->domain); break;

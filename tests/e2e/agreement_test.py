@@ -204,12 +204,12 @@ def apply(config, session, answer):
     if match := re.match(r"access\.profiles\[(\d+)\]\.(senders|recipients)\.?(\w*)", answer["rule"]):
         part = config["access"]["profiles"][int(match[1])][match[2]]
         part = part[match[3]] if match[3] else part
-        if add := re.match(r'add "([^"]+)"', change):
+        if add := re.match(r'add "(.+)" to access', change):
             part.append(add[1])
         elif "every other" in change:
             part.clear()
         else:
-            part.remove(re.match(r'remove "([^"]+)"', change)[1])
+            part.remove(re.match(r'remove "(.+?)" from access', change)[1])
     elif change.startswith("authenticate"):
         session["user"] = "alice"
     elif change.startswith("use TLS"):
