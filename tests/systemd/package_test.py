@@ -61,6 +61,12 @@ authentication:
         fresh.inside(login, "wrong horse 7")
     assert refused.value.smtp_code == 535
     assert fresh.show("ActiveState", "postern-accounts.service") == "active"
+    # An upgrade brings the new helper too, and it answers.
+    before = fresh.out("systemctl", "show", "-P", "MainPID", "postern-accounts.service")
+    install(fresh, packages[1])
+    after = fresh.out("systemctl", "show", "-P", "MainPID", "postern-accounts.service")
+    assert after not in ("0", before)
+    assert fresh.inside(login, "correct horse 7")[0] == 235
     # Both go with the package.
     fresh.run("dpkg", "--purge", "postern")
     assert fresh.show("ActiveState", "postern-accounts.service") != "active"
