@@ -21,14 +21,11 @@ void map_logging(struct mapping *map)
                               : "logging.protocol: false; the service's own log is there anyway");
     }
     if (mapping_get(map, IIS_LOG_PLUGIN) != NULL)
-        mapping_say(map,
-                    type == 0 ? IMPORT_CHANGED
-                    : w3c     ? IMPORT_TAKEN
-                              : IMPORT_NEEDS_YOU,
-                    IIS_LOG_PLUGIN, "%s",
+        mapping_say(map, type == 0 ? IMPORT_CHANGED : IMPORT_NEEDS_YOU, IIS_LOG_PLUGIN, "%s",
                     type == 0 ? "not used: logging is off"
-                    : w3c     ? "logging.format: w3c"
-                              : "not taken over: choose logging.format: text, json or w3c");
+                    : w3c ? "W3C rows: say where they go, logging.file, and then logging.format: "
+                            "w3c"
+                          : "not taken over: choose logging.format: text, json or w3c");
     if (mapping_get(map, IIS_COMMENT) != NULL)
         mapping_say(map, IMPORT_CHANGED, IIS_COMMENT, "in the configuration's first comment");
 }
