@@ -22,7 +22,7 @@ struct run_listener {
 
 struct run_desk {
     struct session_desk desk;
-    atomic_bool alive; /* it answered the last ping */
+    atomic_bool alive;              /* it answered the last ping */
     struct worker_item ping, drain; /* each is under way once at most */
     bool started;
 };

@@ -13,7 +13,7 @@ void process_arguments(int *argc, char ***argv);
 /* Raises the soft descriptor limit to the hard one; *limit tells the result (UINT64_MAX: none). */
 bool process_raise_descriptors(uint64_t *limit, struct err *e);
 
-bool process_is_privileged(void); /* root */
+bool process_is_privileged(void);          /* root */
 void process_user(char *out, size_t size); /* whose process it is; "" where nobody has a name */
 
 /* From root to that user and his groups, for good, and verified. "" or the present user: nothing
