@@ -2,6 +2,8 @@
 
 #include "acl/policy.h"
 
+#include <string.h>
+
 #define PUT(field, ...) reason_put(field, sizeof(field), __VA_ARGS__)
 #define COPY(field, text) reason_copy(field, sizeof(field), text)
 
@@ -248,15 +250,16 @@ static bool fixes(const struct profile *x)
     return x != NULL && x->fixes_sender;
 }
 
-/* All profiles that may be his are asked, up to the first that surely is. Where they agree, it does
- * not matter which it is, and nothing has to be found out. */
+/* All profiles that may be his are asked, up to the first that surely is. Where they agree, and
+ * name the same rule where they refuse, it does not matter which it is, and nothing has to be found
+ * out. */
 enum acl_verdict profile_decide(const struct acl_policy *p, const struct acl_facts *f,
                                 enum acl_step step, struct acl_reason *r)
 {
     const struct profile *first = NULL;
     struct acl_reason other;
     unsigned need = 0;
-    bool sure = false, asked = false, agree = true, failed = false;
+    bool sure = false, asked = false, agree = true, failed = false, same_rule = true;
     for (size_t i = 0; !sure && i <= p->n_profiles; i++) {
         const struct profile *x = i < p->n_profiles ? &p->profiles[i] : NULL;
         enum acl_match match = x == NULL ? ACL_MATCH_YES : holds(x, f, &need);
@@ -272,9 +275,12 @@ enum acl_verdict profile_decide(const struct acl_policy *p, const struct acl_fac
             (void)judge_recipient(p, x, f, into);
         agree = agree && into->verdict == r->verdict &&
                 (step != ACL_STEP_SENDER || !asked || (!fixes(first) && !fixes(x)));
+        same_rule = same_rule && (r->verdict != ACL_DENY || strcmp(into->rule, r->rule) == 0);
         if (!asked)
             first = x;
         asked = true;
     }
-    return agree ? r->verdict : unsure(p, first, failed ? 0 : need, r);
+    if (agree && (same_rule || failed || need == 0))
+        return r->verdict;
+    return unsure(p, first, failed ? 0 : need, r);
 }
