@@ -30,6 +30,11 @@ bool directory_ready(const struct directory *d, struct err *e)
     return err_set(e, ERR_PERM, "backend: ldap is not in this version on Windows");
 }
 
+bool directory_reach(struct directory *d, struct err *e)
+{
+    return directory_ready(d, e);
+}
+
 enum directory_outcome directory_bind(struct directory *d, const char *name, struct span password,
                                       struct directory_session **s, struct directory_word *word)
 {
