@@ -78,7 +78,7 @@ def test_a_file_in_pickup_goes_out(make_service):
     service = make_service().start()
     folder = service.folder_of("Pickup")
     (folder / "one.eml").write_bytes(
-        b"x-sender: a@local.example\r\nx-receiver: b@local.example\r\n\r\n" +
+        b"x-sender: a@local.example\r\nx-receiver: b@local.example\r\n" +
         MESSAGE.format("picked up").encode())
     [mail] = service.wait_drop(timeout=60)
     assert mail.subject() == "picked up"
