@@ -12,7 +12,7 @@ import time
 import pytest
 
 import scram
-from postern import Service
+from postern import SANITIZED, Service
 from smtp import Client
 
 ROUNDS = 25
@@ -97,7 +97,9 @@ def test_nobody_learns_who_has_an_account(relay, how, record_property):
         if how == "scram": # the client derives; nobody's name makes the service do it
             assert work[case] < derivation, (case, work, derivation)
         else: # no name is a way round the derivation, and none costs two of them
-            assert 0.5 * derivation < work[case] < 2.5 * derivation, (case, work, derivation)
+            assert 0.5 * derivation < work[case], (case, work, derivation)
+            # A sanitizer's own work is no derivation; the cases among themselves are compared below.
+            assert SANITIZED or work[case] < 2.5 * derivation, (case, work, derivation)
         assert work["wrong"] / 2 < work[case] < work["wrong"] * 2, work
     for case in ("unknown", "disabled", "not listed"):
         above, p = mann_whitney(wall[case], wall["wrong"])
