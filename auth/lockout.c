@@ -1,13 +1,11 @@
 #include "auth/lockout.h"
 
-#include "base/list.h"
+#include "auth/lru_table.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { PROVED_MAX = 2, WRONG_MAX = 8 };
-
-static const uint32_t no_entry = UINT32_MAX;
 
 struct known {
     uint64_t fingerprint; /* 0 = none */
@@ -15,9 +13,7 @@ struct known {
 };
 
 struct entry {
-    struct list_node lru; /* in use: the newest at the front */
-    uint64_t key;
-    uint32_t next;         /* in its bucket */
+    struct lru_entry lru;
     uint32_t bad;          /* wrong passwords that the domain has counted */
     uint32_t pending;      /* asked about and not answered */
     int64_t bad_ms;        /* the last of them */
@@ -30,11 +26,7 @@ struct entry {
 
 struct lockout {
     uint8_t hash_key[KEYED_HASH_KEY];
-    struct entry *entries;
-    uint32_t *buckets; /* a power of two of them */
-    uint32_t size, bucket_mask;
-    uint32_t used; /* entries[used...] were never used */
-    struct list lru;
+    struct lru_table accounts;
 };
 
 bool lockout_new(uint32_t accounts, const uint8_t key[KEYED_HASH_KEY], struct lockout **out,
@@ -43,21 +35,11 @@ bool lockout_new(uint32_t accounts, const uint8_t key[KEYED_HASH_KEY], struct lo
     struct lockout *t = calloc(1, sizeof *t);
     if (t == NULL)
         return err_set(e, ERR_TEMP, "lockout: no memory");
-    uint32_t buckets = 1;
-    t->size = accounts == 0 ? 1 : accounts;
-    while (buckets < t->size && buckets < UINT32_MAX / 2)
-        buckets *= 2;
     memcpy(t->hash_key, key, sizeof t->hash_key);
-    t->entries = calloc(t->size, sizeof *t->entries);
-    t->buckets = malloc(buckets * sizeof *t->buckets);
-    if (t->entries == NULL || t->buckets == NULL) {
+    if (!lru_table_init(&t->accounts, accounts == 0 ? 1 : accounts, sizeof(struct entry))) {
         lockout_free(&t);
         return err_set(e, ERR_TEMP, "lockout: no memory for %u accounts", (unsigned)accounts);
     }
-    t->bucket_mask = buckets - 1;
-    for (uint32_t i = 0; i < buckets; i++)
-        t->buckets[i] = no_entry;
-    list_init(&t->lru);
     *out = t;
     return true;
 }
@@ -66,49 +48,19 @@ void lockout_free(struct lockout **t)
 {
     if (t == NULL || *t == NULL)
         return;
-    free((*t)->entries);
-    free((*t)->buckets);
+    lru_table_deinit(&(*t)->accounts);
     free(*t);
     *t = NULL;
 }
 
-static void unlink_entry(struct lockout *t, uint32_t index)
-{
-    struct entry *en = &t->entries[index];
-    uint32_t *at = &t->buckets[en->key & t->bucket_mask];
-    while (*at != index)
-        at = &t->entries[*at].next;
-    *at = en->next;
-    list_remove(&en->lru);
-}
-
 static struct entry *find_or_make(struct lockout *t, struct span account)
 {
-    uint64_t key = keyed_hash(t->hash_key, &account, 1);
-    uint32_t *bucket = &t->buckets[key & t->bucket_mask];
-    for (uint32_t i = *bucket; i != no_entry; i = t->entries[i].next) {
-        struct entry *en = &t->entries[i];
-        if (en->key != key)
-            continue;
-        list_remove(&en->lru);
-        list_push_front(&t->lru, &en->lru);
-        return en;
-    }
-    uint32_t index = t->used;
-    if (index < t->size) {
-        t->used++;
-    } else { /* full: the longest unused gives way */
-        struct list_node *oldest = t->lru.head.prev;
-        index = (uint32_t)(LIST_ENTRY(oldest, struct entry, lru) - t->entries);
-        unlink_entry(t, index);
-    }
-    struct entry *en = &t->entries[index];
-    *en = (struct entry){.key = key, .next = *bucket};
-    en->who_n = (uint8_t)(account.n < LOCKOUT_WHO_MAX ? account.n : LOCKOUT_WHO_MAX);
-    if (en->who_n > 0)
+    bool fresh;
+    struct entry *en = lru_table_take(&t->accounts, keyed_hash(t->hash_key, &account, 1), &fresh);
+    if (fresh && account.n > 0) {
+        en->who_n = (uint8_t)(account.n < LOCKOUT_WHO_MAX ? account.n : LOCKOUT_WHO_MAX);
         memcpy(en->who, account.p, en->who_n);
-    *bucket = index;
-    list_push_front(&t->lru, &en->lru);
+    }
     return en;
 }
 
@@ -224,8 +176,8 @@ bool lockout_tell(struct lockout *t, struct span account, uint64_t fingerprint,
 void lockout_each(const struct lockout *t, int64_t now_ms,
                   bool (*each)(void *context, const struct lockout_count *count), void *context)
 {
-    for (const struct list_node *n = t->lru.head.next; n != &t->lru.head; n = n->next) {
-        const struct entry *en = LIST_ENTRY(n, const struct entry, lru);
+    const struct entry *en = NULL;
+    while ((en = lru_table_next(&t->accounts, en)) != NULL) {
         bool held = en->held_until_ms > now_ms;
         if (en->bad == 0 || en->forget_ms <= now_ms)
             continue;
@@ -241,7 +193,8 @@ void lockout_each(const struct lockout *t, int64_t now_ms,
 size_t lockout_held_back(const struct lockout *t, int64_t now_ms)
 {
     size_t n = 0;
-    for (uint32_t i = 0; i < t->used; i++)
-        n += t->entries[i].held_until_ms > now_ms ? 1 : 0;
+    const struct entry *en = NULL;
+    while ((en = lru_table_next(&t->accounts, en)) != NULL)
+        n += en->held_until_ms > now_ms ? 1 : 0;
     return n;
 }

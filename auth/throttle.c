@@ -1,7 +1,7 @@
 #include "auth/throttle.h"
 
 #include "auth/keyed_hash.h"
-#include "base/list.h"
+#include "auth/lru_table.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +10,9 @@ enum kind { KIND_PEER, KIND_ACCOUNT, KIND_PAIR };
 
 /* A pair that has succeeded is remembered for so long as a known good one. */
 static const int64_t pair_memory_ms = 24 * 3600 * (int64_t)1000;
-static const uint32_t no_entry = UINT32_MAX;
 
 struct entry {
-    struct list_node lru; /* in use: the newest at the front */
-    uint64_t key;
-    uint32_t next;        /* in its bucket */
+    struct lru_entry lru;
     uint32_t failures;    /* all: they make the delay */
     uint32_t guesses;     /* without repetitions: they make the refusal */
     int64_t decayed_ms;   /* up to when forgetting has been applied */
@@ -30,11 +27,7 @@ struct entry {
 struct throttle {
     struct throttle_options o;
     uint8_t hash_key[16];
-    struct entry *entries;
-    uint32_t *buckets; /* a power of two of them */
-    uint32_t bucket_mask;
-    uint32_t used; /* entries[used...] were never used */
-    struct list lru;
+    struct lru_table entries;
 };
 
 static uint64_t entry_key(const struct throttle *t, enum kind kind, struct span peer,
@@ -76,22 +69,13 @@ bool throttle_new(const struct throttle_options *options, const uint8_t key[16],
     if (t == NULL)
         return err_set(e, ERR_TEMP, "throttle: no memory");
     uint32_t entries = or_default(options->entries, 16384);
-    uint32_t buckets = 1;
-    while (buckets < entries && buckets < (UINT32_MAX / 2))
-        buckets *= 2;
     t->o.entries = entries;
     throttle_set_options(t, options);
     memcpy(t->hash_key, key, sizeof t->hash_key);
-    t->entries = calloc(entries, sizeof *t->entries);
-    t->buckets = malloc(buckets * sizeof *t->buckets);
-    if (t->entries == NULL || t->buckets == NULL) {
+    if (!lru_table_init(&t->entries, entries, sizeof(struct entry))) {
         throttle_free(&t);
         return err_set(e, ERR_TEMP, "throttle: no memory for %u entries", (unsigned)entries);
     }
-    t->bucket_mask = buckets - 1;
-    for (uint32_t i = 0; i < buckets; i++)
-        t->buckets[i] = no_entry;
-    list_init(&t->lru);
     *out = t;
     return true;
 }
@@ -105,8 +89,7 @@ void throttle_free(struct throttle **t)
 {
     if (t == NULL || *t == NULL)
         return;
-    free((*t)->entries);
-    free((*t)->buckets);
+    lru_table_deinit(&(*t)->entries);
     free(*t);
     *t = NULL;
 }
@@ -129,54 +112,28 @@ static void decay(const struct throttle *t, struct entry *en, int64_t now_ms)
 
 static struct entry *find(struct throttle *t, uint64_t key, int64_t now_ms)
 {
-    for (uint32_t i = t->buckets[key & t->bucket_mask]; i != no_entry; i = t->entries[i].next) {
-        struct entry *en = &t->entries[i];
-        if (en->key == key) {
-            decay(t, en, now_ms);
-            return en;
-        }
-    }
-    return NULL;
-}
-
-static void unlink_entry(struct throttle *t, uint32_t index)
-{
-    struct entry *en = &t->entries[index];
-    uint32_t *at = &t->buckets[en->key & t->bucket_mask];
-    while (*at != index)
-        at = &t->entries[*at].next;
-    *at = en->next;
-    list_remove(&en->lru);
+    struct entry *en = lru_table_find(&t->entries, key);
+    if (en != NULL)
+        decay(t, en, now_ms);
+    return en;
 }
 
 static struct entry *find_or_make(struct throttle *t, enum kind kind, struct span peer,
                                   struct span account, int64_t now_ms)
 {
-    uint64_t key = entry_key(t, kind, peer, account);
     struct span who = span_sub(kind == KIND_ACCOUNT ? account : peer, 0, THROTTLE_WHO_MAX);
-    struct entry *en = find(t, key, now_ms);
-    if (en != NULL) {
-        list_remove(&en->lru);
-        list_push_front(&t->lru, &en->lru);
+    bool fresh;
+    struct entry *en = lru_table_take(&t->entries, entry_key(t, kind, peer, account), &fresh);
+    if (!fresh) {
+        decay(t, en, now_ms);
         return en;
     }
-    uint32_t index = t->used;
-    if (index < t->o.entries) {
-        t->used++;
-    } else { /* full: the longest unused gives way */
-        struct list_node *oldest = t->lru.head.prev;
-        index = (uint32_t)(LIST_ENTRY(oldest, struct entry, lru) - t->entries);
-        unlink_entry(t, index);
-    }
-    en = &t->entries[index];
-    *en = (struct entry){.key = key, .decayed_ms = now_ms, .kind = kind};
+    en->decayed_ms = now_ms;
+    en->kind = kind;
     if (kind != KIND_PAIR && who.n > 0) {
         en->who_n = (uint8_t)(who.n < THROTTLE_WHO_MAX ? who.n : THROTTLE_WHO_MAX);
         memcpy(en->who, who.p, en->who_n);
     }
-    en->next = t->buckets[key & t->bucket_mask];
-    t->buckets[key & t->bucket_mask] = index;
-    list_push_front(&t->lru, &en->lru);
     return en;
 }
 
@@ -249,8 +206,8 @@ struct throttle_verdict throttle_failed(struct throttle *t, struct span peer, st
 void throttle_each(struct throttle *t, int64_t now_ms,
                    bool (*each)(void *context, const struct throttle_count *count), void *context)
 {
-    for (struct list_node *n = t->lru.head.next; n != &t->lru.head; n = n->next) {
-        struct entry *en = LIST_ENTRY(n, struct entry, lru);
+    struct entry *en = NULL;
+    while ((en = lru_table_next(&t->entries, en)) != NULL) {
         decay(t, en, now_ms);
         bool refused = en->refuse_until > now_ms;
         if (en->kind == KIND_PAIR || (en->failures == 0 && !refused))

@@ -21,16 +21,3 @@ void random_bytes(void *out, size_t n)
         n -= (size_t)got;
     }
 }
-
-uint32_t random_below(uint32_t bound)
-{
-    if (bound == 0)
-        return 0;
-    /* The tail that would favour small numbers is thrown again. */
-    uint32_t limit = UINT32_MAX - UINT32_MAX % bound;
-    uint32_t value;
-    do {
-        random_bytes(&value, sizeof value);
-    } while (value >= limit);
-    return value % bound;
-}

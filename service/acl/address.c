@@ -1,5 +1,6 @@
 #include "acl/address.h"
 
+#include "base/host_name.h"
 #include "acl/entry.h"
 #include "acl/list_parts.h"
 #include "acl/policy.h"
@@ -62,7 +63,7 @@ static bool make_address(struct address *a, const struct acl_word *word,
         return bad_word(word, "a * that is not the whole local part", problems);
     if (a->kind == ADDRESS_EXACT && as_written(a->domain))
         return true;
-    return acl_host_name_ok(a->domain) || bad_word(word, "no domain behind the @", problems);
+    return host_name_ok(a->domain) || bad_word(word, "no domain behind the @", problems);
 }
 
 bool address_set_make(struct arena *memory, const struct acl_words *words, struct address_set *set,

@@ -1,5 +1,7 @@
 #include "acl/entry.h"
 
+#include "base/host_name.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -10,32 +12,6 @@ static bool faulty(struct err *e, struct span text, const char *what, const char
 {
     return err_set(e, ERR_PERM, "%.*s: %s, expected %s", text.n > 100 ? 100 : (int)text.n,
                    (const char *)text.p, what, hope);
-}
-
-static bool label_ok(struct span label)
-{
-    if (label.n == 0 || label.n > 63 || label.p[0] == '-' || label.p[label.n - 1] == '-')
-        return false;
-    for (size_t i = 0; i < label.n; i++) {
-        uint8_t c = ascii_lower(label.p[i]);
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
-            return false;
-    }
-    return true;
-}
-
-bool acl_host_name_ok(struct span name)
-{
-    if (name.n == 0 || name.n > 253)
-        return false;
-    for (;;) {
-        size_t dot = span_find(name, '.');
-        if (!label_ok(span_sub(name, 0, dot)))
-            return false;
-        if (dot == name.n)
-            return true;
-        name = span_from(name, dot + 1);
-    }
 }
 
 static bool one_of(struct span s, const char *const *words, size_t n)
@@ -159,7 +135,7 @@ static bool parse_name(struct span text, struct acl_entry *entry, struct err *e)
     if (span_find(text, ':') < text.n || looks_numeric(name))
         return faulty(e, text, "not an address",
                       "as 10.1.2.3, 10.1.0.0/16, 10.2.0.5-10.2.0.9 or fd00::/8");
-    if (!acl_host_name_ok(name))
+    if (!host_name_ok(name))
         return err_set(e, ERR_PERM, "%.*s: not a host name, %s", text.n > 100 ? 100 : (int)text.n,
                        (const char *)text.p, expected);
     entry->kind = suffix ? ENTRY_SUFFIX : ENTRY_NAME;

@@ -28,10 +28,6 @@ bool acl_entry_parse(struct span text, struct acl_entry *entry, struct err *e);
 enum { ACL_INTERVAL_TEXT_MAX = 2 * NETADDR_TEXT_MAX };
 void acl_interval_format(const struct netaddr *first, const struct netaddr *last, char *out);
 
-/* Letters, digits, `-` and `_` in labels of 1 to 63, 253 in all (RFC 1035 2.3.4); no label begins
- * or ends with a hyphen. */
-bool acl_host_name_ok(struct span name);
-
 /* Everybody can have a name right below: "com", "co.uk". A heuristic without a list of suffixes:
  * one label that is not known as private, or a usual second level below a country. */
 bool acl_is_public_suffix(struct span domain);

@@ -1,6 +1,7 @@
 /* policy.c - acl_options to acl_policy: everything copied, every fault found. */
 #include "acl/policy.h"
 
+#include "base/host_name.h"
 #include "acl/entry.h"
 #include "acl/list_parts.h"
 #include "acl/profile.h"
@@ -162,7 +163,7 @@ static bool keep_domain(struct acl_policy *p, const struct acl_domain_options *f
     d->relay = from->type == ACL_DOMAIN_REMOTE && from->relay;
     if (d->name == NULL || !keep_at(p, &from->at, &d->at))
         return false;
-    if (!acl_host_name_ok(name)) {
+    if (!host_name_ok(name)) {
         reason_put(text, sizeof text,
                    "%s: not a domain, expected a name as example.net or *.example.net", d->name);
         return problems_add(problems, text, from->at.file, from->at.line, from->at.column);

@@ -61,6 +61,23 @@ void *arena_alloc(struct arena *a, size_t n)
     return p;
 }
 
+void *arena_grown(struct arena *a, void *items, size_t count, size_t *capacity, size_t item_bytes)
+{
+    enum { FIRST = 16 };
+    if (count < *capacity)
+        return items;
+    if (*capacity > SIZE_MAX / 2 / item_bytes)
+        return NULL;
+    size_t wanted = *capacity == 0 ? FIRST : 2 * *capacity;
+    void *more = arena_alloc(a, wanted * item_bytes);
+    if (more == NULL)
+        return NULL;
+    if (count > 0)
+        memcpy(more, items, count * item_bytes);
+    *capacity = wanted;
+    return more;
+}
+
 char *arena_span_str(struct arena *a, struct span s)
 {
     char *p = s.n == SIZE_MAX ? NULL : arena_alloc(a, s.n + 1);

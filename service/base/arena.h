@@ -25,4 +25,8 @@ char *arena_span_str(struct arena *a, struct span s); /* copy with a NUL behind 
 struct span arena_span(struct arena *a, struct span s);
 char *arena_printf(struct arena *a, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* Room for one item more than the count that `items` holds: `items` itself, or a copy of twice the
+ * capacity (the old one stays until the arena goes). NULL: no memory, and all is as it was. */
+void *arena_grown(struct arena *a, void *items, size_t count, size_t *capacity, size_t item_bytes);
+
 #endif

@@ -1,3 +1,4 @@
+#include "base/host_name.h"
 #include "import/mapping.h"
 #include "import/values.h"
 
@@ -95,22 +96,13 @@ static void add_line(struct mapping *map, struct import_line line, const char *f
     char text[TEXT_MAX];
     (void)vsnprintf(text, sizeof text, format, args);
     line.text = iis_shown(map->arena, text, TEXT_MAX, false);
-    if (out->line_count == out->line_capacity) {
-        size_t wanted = out->line_capacity == 0 ? 64 : 2 * out->line_capacity;
-        struct import_line *more = arena_alloc(map->arena, wanted * sizeof *more);
-        if (more == NULL) {
-            map->failed = true;
-            return;
-        }
-        if (out->line_count > 0)
-            memcpy(more, out->lines, out->line_count * sizeof *more);
-        out->lines = more;
-        out->line_capacity = wanted;
-    }
-    if (line.text == NULL || line.value == NULL || line.property == NULL) {
+    void *lines =
+        arena_grown(map->arena, out->lines, out->line_count, &out->line_capacity, sizeof line);
+    if (lines == NULL || line.text == NULL || line.value == NULL || line.property == NULL) {
         map->failed = true;
         return;
     }
+    out->lines = lines;
     out->lines[out->line_count++] = line;
     out->counts[line.outcome]++;
 }
@@ -182,7 +174,7 @@ const char *mapping_hop(struct mapping *map, const char *text)
         return ip_parse(span_sub(s, 1, s.n - 2), &ip) ? lower : NULL;
     if (ip_parse(s, &ip))
         return mapping_printf(map, "[%s]", lower);
-    return iis_host(s) ? lower : NULL;
+    return host_name_ok(s) ? lower : NULL;
 }
 
 /* The lowest number, which is what IIS's console shows first. */

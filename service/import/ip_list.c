@@ -53,24 +53,9 @@ static bool read_offset(struct blob *b, size_t at, size_t *offset)
     return *offset >= HEAD_SIZE ? true : damaged(b, at, "an offset into the head");
 }
 
-/* Doubles the room when it is full; the old copy stays in the arena. */
-static void *grown(struct arena *a, void *old, size_t count, size_t *capacity, size_t size)
-{
-    if (count < *capacity)
-        return old;
-    size_t wanted = *capacity == 0 ? 8 : 2 * *capacity;
-    void *p = arena_alloc(a, wanted * size);
-    if (p == NULL)
-        return NULL;
-    if (count > 0)
-        memcpy(p, old, count * size);
-    *capacity = wanted;
-    return p;
-}
-
 bool ip_entries_add(struct arena *a, struct ip_entries *entries, struct ip_entry entry)
 {
-    void *p = grown(a, entries->items, entries->count, &entries->capacity, sizeof entry);
+    void *p = arena_grown(a, entries->items, entries->count, &entries->capacity, sizeof entry);
     if (p == NULL)
         return false;
     entries->items = p;
@@ -80,7 +65,7 @@ bool ip_entries_add(struct arena *a, struct ip_entries *entries, struct ip_entry
 
 bool ip_names_add(struct arena *a, struct ip_names *names, const char *name)
 {
-    void *p = grown(a, names->items, names->count, &names->capacity, sizeof name);
+    void *p = arena_grown(a, names->items, names->count, &names->capacity, sizeof name);
     if (p == NULL)
         return false;
     names->items = p;

@@ -1,3 +1,4 @@
+#include "base/host_name.h"
 #include "import/mapping.h"
 #include "import/values.h"
 
@@ -49,7 +50,7 @@ static void map_masquerade(struct mapping *map)
     map->plan.masquerade = "";
     if (name[0] == '\0')
         return;
-    if (!iis_host(span_str(name))) {
+    if (!host_name_ok(span_str(name))) {
         mapping_say(map, IMPORT_NEEDS_YOU, IIS_MASQUERADE, "no domain; left out");
         return;
     }

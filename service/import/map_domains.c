@@ -1,3 +1,4 @@
+#include "base/host_name.h"
 #include "import/mapping.h"
 #include "import/values.h"
 
@@ -14,18 +15,13 @@ static bool has_domain(const struct mapping *map, const char *name)
 static void add_domain(struct mapping *map, struct plan_domain d)
 {
     struct import_plan *p = &map->plan;
-    if (p->domain_count == p->domain_capacity) {
-        size_t wanted = p->domain_capacity == 0 ? 16 : 2 * p->domain_capacity;
-        struct plan_domain *more = arena_alloc(map->arena, wanted * sizeof *more);
-        if (more == NULL) {
-            map->failed = true;
-            return;
-        }
-        if (p->domain_count > 0)
-            memcpy(more, p->domains, p->domain_count * sizeof *more);
-        p->domains = more;
-        p->domain_capacity = wanted;
+    void *domains =
+        arena_grown(map->arena, p->domains, p->domain_count, &p->domain_capacity, sizeof d);
+    if (domains == NULL) {
+        map->failed = true;
+        return;
     }
+    p->domains = domains;
     p->domains[p->domain_count++] = d;
 }
 
@@ -42,7 +38,7 @@ static void map_default(struct mapping *map)
                     "local: add it to domains if mail for it is to go to Drop");
         return;
     }
-    if (!iis_host(s)) {
+    if (!host_name_ok(s)) {
         mapping_say(map, IMPORT_NEEDS_YOU, IIS_DEFAULT_DOMAIN,
                     "no domain; left out: add the local domain to domains");
         return;

@@ -1,3 +1,4 @@
+#include "base/host_name.h"
 #include "base/netaddr.h"
 #include "import/mapping.h"
 #include "import/values.h"
@@ -140,7 +141,7 @@ static void map_hostname(struct mapping *map)
     map->plan.hostname = "";
     if (mapping_get(map, IIS_FQDN) == NULL)
         return;
-    if (!iis_host(span_str(name))) {
+    if (!host_name_ok(span_str(name))) {
         mapping_say(map, IMPORT_NEEDS_YOU, IIS_FQDN,
                     "no host name; left out, the machine's own is taken (service.hostname)");
         return;
@@ -182,7 +183,7 @@ static void map_logon_domain(struct mapping *map)
     if (name[0] == '\0' || strcmp(name, "\\") == 0) {
         mapping_say(map, IMPORT_TAKEN, IIS_LOGON_DOMAIN,
                     "none: a bare name is an account of this machine");
-    } else if (!iis_host(span_str(name))) {
+    } else if (!host_name_ok(span_str(name))) {
         mapping_say(map, IMPORT_NEEDS_YOU, IIS_LOGON_DOMAIN,
                     "no domain; left out (authentication.basic.default_domain)");
     } else {

@@ -9,20 +9,6 @@ static bool out_of_memory(struct err *e)
     return err_set(e, ERR_TEMP, "out of memory");
 }
 
-static void *grown(struct arena *a, void *old, size_t count, size_t *capacity, size_t size)
-{
-    if (count < *capacity)
-        return old;
-    size_t wanted = *capacity == 0 ? 16 : 2 * *capacity;
-    void *p = arena_alloc(a, wanted * size);
-    if (p == NULL)
-        return NULL;
-    if (count > 0)
-        memcpy(p, old, count * size);
-    *capacity = wanted;
-    return p;
-}
-
 struct metabase_node *metabase_add_node(struct metabase *m, enum metabase_kind kind,
                                         unsigned server, const char *name, struct err *e)
 {
@@ -30,7 +16,7 @@ struct metabase_node *metabase_add_node(struct metabase *m, enum metabase_kind k
         (void)err_set(e, ERR_PERM, "more than %d SMTP nodes", METABASE_NODES_MAX);
         return NULL;
     }
-    void *p = grown(&m->arena, m->nodes, m->count, &m->capacity, sizeof *m->nodes);
+    void *p = arena_grown(&m->arena, m->nodes, m->count, &m->capacity, sizeof *m->nodes);
     if (p == NULL) {
         (void)out_of_memory(e);
         return NULL;
@@ -46,7 +32,8 @@ bool metabase_add_property(struct metabase *m, struct metabase_node *node,
 {
     if (m->property_count++ >= METABASE_PROPERTIES_MAX)
         return err_set(e, ERR_PERM, "more than %d properties", METABASE_PROPERTIES_MAX);
-    void *p = grown(&m->arena, node->properties, node->count, &node->capacity, sizeof property);
+    void *p =
+        arena_grown(&m->arena, node->properties, node->count, &node->capacity, sizeof property);
     if (p == NULL)
         return out_of_memory(e);
     node->properties = p;

@@ -1,5 +1,7 @@
 #include "import/values.h"
 
+#include "base/host_name.h"
+
 #include <string.h>
 
 static bool is_blank(uint8_t c)
@@ -86,41 +88,15 @@ bool iis_next(struct span *rest, struct span *item)
     return n > 0;
 }
 
-static bool label_ok(struct span label)
-{
-    if (label.n == 0 || label.n > 63 || label.p[0] == '-' || label.p[label.n - 1] == '-')
-        return false;
-    for (size_t i = 0; i < label.n; i++) {
-        uint8_t c = ascii_lower(label.p[i]);
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
-            return false;
-    }
-    return true;
-}
-
-bool iis_host(struct span s)
-{
-    if (s.n == 0 || s.n > 253)
-        return false;
-    for (;;) {
-        size_t dot = span_find(s, '.');
-        if (!label_ok(span_sub(s, 0, dot)))
-            return false;
-        if (dot == s.n)
-            return true;
-        s = span_from(s, dot + 1);
-    }
-}
-
 bool iis_domain(struct span s)
 {
-    return iis_host(span_starts_nocase(s, "*.") ? span_from(s, 2) : s);
+    return host_name_ok(span_starts_nocase(s, "*.") ? span_from(s, 2) : s);
 }
 
 bool iis_mailbox(struct span s)
 {
     size_t at = span_rfind(s, '@');
-    if (at == s.n || at == 0 || at > 64 || !iis_host(span_from(s, at + 1)))
+    if (at == s.n || at == 0 || at > 64 || !host_name_ok(span_from(s, at + 1)))
         return false;
     for (size_t i = 0; i < at; i++)
         if (s.p[i] <= ' ' || s.p[i] >= 0x7f || strchr("<>()[]\\,;:\"@", s.p[i]) != NULL)

@@ -18,9 +18,7 @@ bool iis_flags(const char *text, const struct iis_flag *flags, size_t n, uint32_
  * the next one off; false at the end. */
 bool iis_next(struct span *rest, struct span *item);
 
-/* Labels of letters, digits, `-` and `_`, 255 in all. */
-bool iis_host(struct span s);
-/* The same, also with `*.` in front. */
+/* A host name (base/host_name.h), also with `*.` in front. */
 bool iis_domain(struct span s);
 /* user@domain, in the characters that the configuration takes. */
 bool iis_mailbox(struct span s);

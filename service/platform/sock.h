@@ -6,22 +6,12 @@
 #define POSTERN_PLATFORM_SOCK_H
 
 #include "base/err.h"
-#include "base/netaddr.h"
+#include "base/sock_address.h"
 
-enum { SOCK_NONE = -1, SOCK_ADDRESS_TEXT_MAX = NETADDR_TEXT_MAX + 8 };
-
-struct sock_address {
-    struct netaddr ip;
-    uint16_t port;
-    uint32_t scope; /* interface index of a link-local address, else 0 */
-};
+enum { SOCK_NONE = -1 };
 
 /* Once, before the first socket: a write to a closed peer is an error and no signal. */
 bool sock_start(struct err *e);
-
-/* "192.0.2.1:25", "[2001:db8::1]:25"; parse wants the port and refuses anything else. */
-bool sock_address_parse(struct span text, struct sock_address *out);
-void sock_address_format(const struct sock_address *a, char *out); /* SOCK_ADDRESS_TEXT_MAX */
 
 /* To and from the system's struct sockaddr. to: room of at least 128 bytes (struct
  * sockaddr_storage), aligned for it; returns the length used. */

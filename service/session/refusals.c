@@ -205,22 +205,31 @@ void refusals_add(struct refusals *r, const struct refusal *what)
     record_free(record);
 }
 
-bool refusals_find(const char *data_directory, const char *id, struct buf *json, bool *found,
-                   struct err *e)
+/* *s stays NULL where there is no store yet. */
+static bool open_to_read(const char *data_directory, const char *sql, struct store **s,
+                         struct sqlite3_stmt **select, struct err *e)
 {
     char path[PATH_TEXT_MAX];
     struct files_info info;
-    *found = false;
+    *s = NULL;
     if (!paths_join(data_directory, "refusals.db", path, sizeof path))
         return err_set(e, ERR_PERM, "%s: the path is too long", data_directory);
     enum files_result there = files_stat(path, &info, e);
     if (there == FILES_ABSENT)
         return true;
-    struct store *s = NULL;
+    return there == FILES_OK && open_store(data_directory, s, e) &&
+           store_prepare(*s, sql, select, e);
+}
+
+bool refusals_find(const char *data_directory, const char *id, struct buf *json, bool *found,
+                   struct err *e)
+{
+    struct store *s;
     struct sqlite3_stmt *select;
-    bool ok = there == FILES_OK && open_store(data_directory, &s, e) &&
-              store_prepare(s, "SELECT json FROM refusals WHERE id = ?1", &select, e);
-    if (ok) {
+    *found = false;
+    bool ok =
+        open_to_read(data_directory, "SELECT json FROM refusals WHERE id = ?1", &s, &select, e);
+    if (ok && s != NULL) {
         store_bind_text(select, 1, span_str(id));
         enum store_step step = store_step(s, select, e);
         ok = step != STORE_FAILED;
@@ -236,18 +245,11 @@ bool refusals_find(const char *data_directory, const char *id, struct buf *json,
 bool refusals_each(const char *data_directory, bool (*visit)(void *arg, struct span json),
                    void *arg, struct err *e)
 {
-    char path[PATH_TEXT_MAX];
-    struct files_info info;
-    if (!paths_join(data_directory, "refusals.db", path, sizeof path))
-        return err_set(e, ERR_PERM, "%s: the path is too long", data_directory);
-    enum files_result there = files_stat(path, &info, e);
-    if (there == FILES_ABSENT)
-        return true;
-    struct store *s = NULL;
+    struct store *s;
     struct sqlite3_stmt *select;
-    bool ok = there == FILES_OK && open_store(data_directory, &s, e) &&
-              store_prepare(s, "SELECT json FROM refusals ORDER BY n DESC", &select, e);
-    while (ok) {
+    bool ok =
+        open_to_read(data_directory, "SELECT json FROM refusals ORDER BY n DESC", &s, &select, e);
+    while (ok && s != NULL) {
         enum store_step step = store_step(s, select, e);
         ok = step != STORE_FAILED;
         if (step != STORE_ROW || !visit(arg, store_column_span(select, 0)))

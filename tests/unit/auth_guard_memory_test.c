@@ -11,15 +11,12 @@
 #define malloc counted_malloc
 #define free counted_free
 #include "auth/guard.c"
+#include "auth/lru_table.c"
 #define entry lockout_entry /* the two tables have names in common */
 #define find_or_make lockout_find_or_make
-#define unlink_entry lockout_unlink_entry
-#define no_entry lockout_no_entry
 #include "auth/lockout.c"
 #undef entry
 #undef find_or_make
-#undef unlink_entry
-#undef no_entry
 #include "auth/throttle.c"
 #undef realloc
 #undef calloc

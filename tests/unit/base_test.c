@@ -179,6 +179,30 @@ static void an_arena_gives_zeroed_memory_within_its_bound(void **state)
     arena_deinit(&a);
 }
 
+static void a_list_in_an_arena_grows_and_keeps_its_items(void **state)
+{
+    (void)state;
+    struct arena a;
+    size_t count = 0, capacity = 0;
+    int *items = NULL;
+    arena_init(&a, 4096);
+    for (;;) {
+        int *more = arena_grown(&a, items, count, &capacity, sizeof *items);
+        if (more == NULL)
+            break;
+        items = more;
+        items[count] = (int)count;
+        count++;
+        for (size_t i = 0; i < count; i++)
+            assert_int_equal(items[i], i);
+    }
+    assert_int_equal(count, capacity); /* full, and whole still */
+    assert_int_equal(count, 512);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(items[i], i);
+    arena_deinit(&a);
+}
+
 static void errors_keep_their_class_when_wrapped(void **state)
 {
     (void)state;
@@ -199,6 +223,7 @@ int main(void)
         cmocka_unit_test(addresses_parse_and_print),
         cmocka_unit_test(a_log_line_cannot_be_forged),
         cmocka_unit_test(an_arena_gives_zeroed_memory_within_its_bound),
+        cmocka_unit_test(a_list_in_an_arena_grows_and_keeps_its_items),
         cmocka_unit_test(errors_keep_their_class_when_wrapped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
