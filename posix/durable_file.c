@@ -128,16 +128,6 @@ void durable_file_abort(struct durable_file *f)
     f->temporary[0] = 0;
 }
 
-bool durable_file_write(const char *path, struct span bytes, unsigned mode, struct err *e)
-{
-    struct durable_file f;
-    char folder[PATH_TEXT_MAX];
-    if (!paths_folder(path, folder, sizeof folder))
-        return err_set(e, ERR_PERM, "%s: name too long", path);
-    return durable_file_begin(&f, folder, mode, e) && durable_file_add(&f, bytes, e) &&
-           durable_file_commit(&f, path, true, e);
-}
-
 bool durable_folder_sync(const char *folder, struct err *e)
 {
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

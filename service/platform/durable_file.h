@@ -25,7 +25,16 @@ bool durable_file_commit(struct durable_file *f, const char *path, bool replace,
 void durable_file_abort(struct durable_file *f); /* harmless after commit */
 
 /* The three in one, in the folder of path itself, replacing. */
-bool durable_file_write(const char *path, struct span bytes, unsigned mode, struct err *e);
+static inline bool durable_file_write(const char *path, struct span bytes, unsigned mode,
+                                      struct err *e)
+{
+    struct durable_file f;
+    char folder[PATH_TEXT_MAX];
+    if (!paths_folder(path, folder, sizeof folder))
+        return err_set(e, ERR_PERM, "%s: name too long", path);
+    return durable_file_begin(&f, folder, mode, e) && durable_file_add(&f, bytes, e) &&
+           durable_file_commit(&f, path, true, e);
+}
 
 /* Makes a rename or a removal in that folder durable. */
 bool durable_folder_sync(const char *folder, struct err *e);
