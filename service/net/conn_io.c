@@ -27,27 +27,34 @@ static void drop_input(struct conn *c, ssize_t nread)
         conn_end_now(c, c->end);
 }
 
+/* A peer that goes in the middle of a handshake has refused it, whether its end is read or our next
+ * bytes meet it: that is the chance of a moment. */
+static bool refused_handshake(struct conn *c)
+{
+    if (c->state != CONN_OPEN || !c->handshaking || c->tls == NULL)
+        return false;
+    struct tls_failure why;
+    tls_session_gone(c->tls, &why);
+    conn_tls_fail(c, &why);
+    return true;
+}
+
+static void lost(struct conn *c, const char *act, int code)
+{
+    bool gone = code == UV_ECONNRESET || code == UV_EPIPE;
+    if (!gone || !refused_handshake(c))
+        (void)conn_fail(c, CONN_END_PEER, act, uv_strerror(code));
+}
+
 static void on_peer_end(struct conn *c, ssize_t code)
 {
     if (code != UV_EOF) {
-        if (code == UV_ECONNRESET && c->handshaking && c->tls != NULL) {
-            struct tls_failure why;
-            tls_session_gone(c->tls, &why);
-            conn_tls_fail(c, &why);
-            return;
-        }
-        (void)conn_fail(c, CONN_END_PEER, "read", uv_strerror((int)code));
+        lost(c, "read", (int)code);
         return;
     }
     c->eof = true;
     conn_update_reading(c);
-    if (c->handshaking && c->tls != NULL) {
-        struct tls_failure why;
-        tls_session_gone(c->tls, &why);
-        conn_tls_fail(c, &why);
-        return;
-    }
-    if (c->in.n == 0 && c->raw.n == 0)
+    if (!refused_handshake(c) && c->in.n == 0 && c->raw.n == 0)
         conn_tell_eof(c);
 }
 
@@ -184,7 +191,7 @@ static void on_written(uv_write_t *request, int status)
     if (c->state == CONN_CLOSING)
         return;
     if (status < 0) {
-        (void)conn_fail(c, CONN_END_PEER, "write", uv_strerror(status));
+        lost(c, "write", status);
         return;
     }
     c->bytes_out += n;
@@ -213,7 +220,7 @@ static void queue_rest(struct conn *c)
         c->flight = NULL;
         buf_deinit(&f->data);
         free(f);
-        (void)conn_fail(c, CONN_END_PEER, "write", uv_strerror(code));
+        lost(c, "write", code);
     }
 }
 
@@ -225,7 +232,7 @@ static ssize_t try_write(struct conn *c, struct span s)
     if (n == UV_EAGAIN)
         return 0;
     if (n < 0) {
-        (void)conn_fail(c, CONN_END_PEER, "write", uv_strerror(n));
+        lost(c, "write", n);
         return -1;
     }
     c->bytes_out += (uint64_t)n;

@@ -410,6 +410,66 @@ static int tear_down(void **state)
     return 0;
 }
 
+/* ---- a peer that goes before our hello ---- */
+
+struct deserted {
+    struct worker *worker;
+    int listener, ends, failures;
+};
+
+static void deserted_connected(struct conn *c, void *arg)
+{
+    struct deserted *d = arg;
+    const struct linger at_once = {.l_onoff = 1};
+    int fd = accept(d->listener, NULL, NULL);
+    assert_true(fd >= 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    (void)close(fd); /* resets; on loopback it has arrived */
+    conn_tls_client(c, client_tls, TLS_VERIFY_NONE, "main.test");
+}
+
+static void deserted_tls(struct conn *c, void *arg, const struct conn_tls_result *result)
+{
+    (void)c;
+    assert_false(result->ok);
+    assert_string_not_equal(result->failure->reason, "");
+    ((struct deserted *)arg)->failures++;
+}
+
+static void deserted_closed(struct conn *c, void *arg, enum conn_end end, const struct err *why)
+{
+    struct deserted *d = arg;
+    (void)c;
+    (void)end;
+    (void)why;
+    d->ends++;
+    worker_stop(d->worker);
+}
+
+static void a_peer_that_goes_before_our_hello_has_refused_the_handshake(void **state)
+{
+    (void)state;
+    static const struct conn_handlers handlers = {
+        .on_connected = deserted_connected, .on_tls = deserted_tls, .on_closed = deserted_closed};
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof in;
+    struct sock_address at;
+    struct err e;
+    struct deserted d = {.worker = worker_new("deserted", 0, &e)};
+    assert_non_null(d.worker);
+    d.listener = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(d.listener, (struct sockaddr *)&in, n), 0);
+    assert_int_equal(listen(d.listener, 1), 0);
+    assert_int_equal(getsockname(d.listener, (struct sockaddr *)&in, &n), 0);
+    assert_true(sock_address_from(&in, &at));
+    assert_non_null(conn_connect(d.worker, &at, NULL, 5000, &handlers, &d, &e));
+    worker_run(d.worker);
+    worker_free(&d.worker);
+    assert_int_equal(d.failures, 1);
+    assert_int_equal(d.ends, 1);
+    (void)close(d.listener);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -420,6 +480,7 @@ int main(void)
         cmocka_unit_test(a_wrong_name_or_an_unknown_root_ends_the_handshake),
         cmocka_unit_test(an_address_can_be_the_name_that_is_checked),
         cmocka_unit_test(a_connection_that_is_refused_says_so),
+        cmocka_unit_test(a_peer_that_goes_before_our_hello_has_refused_the_handshake),
         cmocka_unit_test(a_peer_that_still_sends_can_read_the_last_word),
         cmocka_unit_test(stopping_a_worker_closes_what_is_open),
         cmocka_unit_test(what_is_not_taken_comes_again_and_the_deadline_comes_once),
