@@ -75,23 +75,25 @@ void log_sink_stderr(struct log_sink *out)
 }
 
 /* Call with the lock held. */
-static bool open_file(const char *path, struct err *e)
+static bool open_file(const char *path, struct span head, struct err *e)
 {
     int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
     if (fd < 0)
         return err_set(e, ERR_PERM, "%s: cannot open the log: %s", path, strerror(errno));
+    if (head.n > 0)
+        put(fd, LOG_INFO, false, head);
     if (sink.file >= 0)
         (void)close(sink.file);
     sink.file = fd;
     return true;
 }
 
-bool log_sink_file(const char *path, struct log_sink *out, struct err *e)
+bool log_sink_file(const char *path, struct span head, struct log_sink *out, struct err *e)
 {
     if (strlen(path) >= sizeof sink.path)
         return err_set(e, ERR_PERM, "%s: name too long", path);
     (void)pthread_mutex_lock(&sink.lock);
-    bool ok = open_file(path, e);
+    bool ok = open_file(path, head, e);
     if (ok)
         (void)snprintf(sink.path, sizeof sink.path, "%s", path);
     (void)pthread_mutex_unlock(&sink.lock);
@@ -100,10 +102,10 @@ bool log_sink_file(const char *path, struct log_sink *out, struct err *e)
     return ok;
 }
 
-bool log_sink_reopen(struct err *e)
+bool log_sink_reopen(struct span head, struct err *e)
 {
     (void)pthread_mutex_lock(&sink.lock);
-    bool ok = sink.path[0] == 0 || open_file(sink.path, e);
+    bool ok = sink.path[0] == 0 || open_file(sink.path, head, e);
     (void)pthread_mutex_unlock(&sink.lock);
     return ok;
 }

@@ -27,13 +27,21 @@ static int64_t begun(const char *path)
     return goes_on ? info.modified_wall_ms : clock_wall_ms();
 }
 
-static void put_head(void)
+/* What a file of rows begins with; empty for one of events. */
+static struct span head_of(bool rows, struct buf *room)
+{
+    buf_init(room, 4096);
+    if (rows)
+        log_w3c_head(POSTERN_VERSION, clock_wall_ms(), room);
+    return buf_span(room);
+}
+
+static bool open_again(struct err *e)
 {
     struct buf head;
-    buf_init(&head, 4096);
-    log_w3c_head(POSTERN_VERSION, clock_wall_ms(), &head);
-    log_row(buf_span(&head));
+    bool ok = log_sink_reopen(head_of(log_wants_rows(), &head), e);
     buf_deinit(&head);
+    return ok;
 }
 
 bool run_log_setup(struct run *r, const struct policy *policy, struct err *e)
@@ -49,7 +57,10 @@ bool run_log_setup(struct run *r, const struct policy *policy, struct err *e)
         log_sink_stderr(&sink);
     } else {
         int64_t since = begun(policy->log_file);
-        if (!log_sink_file(policy->log_file, &sink, e))
+        struct buf head;
+        bool ok = log_sink_file(policy->log_file, head_of(rows, &head), &sink, e);
+        buf_deinit(&head);
+        if (!ok)
             return false;
         if (strcmp(r->log.file, policy->log_file) != 0)
             r->log.begun_wall_ms = since;
@@ -57,10 +68,8 @@ bool run_log_setup(struct run *r, const struct policy *policy, struct err *e)
     (void)snprintf(r->log.file, sizeof r->log.file, "%s", policy->log_file);
     /* Rows have the file for themselves, events go where they would without one. */
     log_rows_setup(rows ? &sink : NULL);
-    if (rows) {
-        put_head();
+    if (rows)
         log_sink_stderr(&sink);
-    }
     log_setup(levels[l->level], l->format == CONFIG_LOG_JSON ? LOG_JSON : LOG_TEXT, &sink);
     return true;
 }
@@ -69,13 +78,11 @@ void run_log_reopen(struct run *r)
 {
     struct err e = {0};
     int64_t since = begun(r->log.file);
-    if (!log_sink_reopen(&e)) {
+    if (!open_again(&e)) {
         log_event(LOG_ERROR, "log.reopen.failed", LOG_S("why", e.text));
         return;
     }
     r->log.begun_wall_ms = since;
-    if (log_wants_rows())
-        put_head();
 }
 
 /* ---- rotation ---- */
@@ -129,8 +136,7 @@ static void rotate(struct run *r, const struct log_rotation *rotation, int64_t n
 {
     char old[PATH_TEXT_MAX];
     struct err e = {0};
-    if ((!r->log.moved && !move_away(r->log.file, now, old, sizeof old, &e)) ||
-        !log_sink_reopen(&e)) {
+    if ((!r->log.moved && !move_away(r->log.file, now, old, sizeof old, &e)) || !open_again(&e)) {
         /* Lines go on into the old file; said once, tried again and again. */
         if (!r->log.complained)
             log_event(LOG_ERROR, "log.rotate.failed", LOG_S("why", e.text));
@@ -141,8 +147,6 @@ static void rotate(struct run *r, const struct log_rotation *rotation, int64_t n
     }
     r->log.begun_wall_ms = now;
     r->log.moved = r->log.complained = false;
-    if (log_wants_rows())
-        put_head();
     log_event(LOG_DEBUG, "log.rotated", LOG_S("file", r->log.file));
     remove_old(r->log.file, rotation->keep);
 }

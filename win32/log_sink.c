@@ -54,7 +54,7 @@ void log_sink_stderr(struct log_sink *out)
 }
 
 /* Call with the lock held. Others may rename or remove it, which is how files are rotated. */
-static bool open_file(const char *path, struct err *e)
+static bool open_file(const char *path, struct span head, struct err *e)
 {
     struct wide_path wide;
     HANDLE file = INVALID_HANDLE_VALUE;
@@ -67,18 +67,20 @@ static bool open_file(const char *path, struct err *e)
         char text[SYSTEM_TEXT_MAX];
         return err_set(e, ERR_PERM, "%s: cannot open the log: %s", path, system_text(code, text));
     }
+    if (head.n > 0)
+        put(file, head);
     if (sink.file != INVALID_HANDLE_VALUE)
         (void)CloseHandle(sink.file);
     sink.file = file;
     return true;
 }
 
-bool log_sink_file(const char *path, struct log_sink *out, struct err *e)
+bool log_sink_file(const char *path, struct span head, struct log_sink *out, struct err *e)
 {
     if (strlen(path) >= sizeof sink.path)
         return err_set(e, ERR_PERM, "%s: name too long", path);
     AcquireSRWLockExclusive(&sink.lock);
-    bool ok = open_file(path, e);
+    bool ok = open_file(path, head, e);
     if (ok)
         (void)snprintf(sink.path, sizeof sink.path, "%s", path);
     ReleaseSRWLockExclusive(&sink.lock);
@@ -87,10 +89,10 @@ bool log_sink_file(const char *path, struct log_sink *out, struct err *e)
     return ok;
 }
 
-bool log_sink_reopen(struct err *e)
+bool log_sink_reopen(struct span head, struct err *e)
 {
     AcquireSRWLockExclusive(&sink.lock);
-    bool ok = sink.path[0] == 0 || open_file(sink.path, e);
+    bool ok = sink.path[0] == 0 || open_file(sink.path, head, e);
     ReleaseSRWLockExclusive(&sink.lock);
     return ok;
 }

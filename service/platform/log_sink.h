@@ -11,9 +11,11 @@
 void log_sink_stderr(struct log_sink *out);
 
 /* Opens for appending (made with 0640). A second call changes the file; lines in between lose
- * nothing. */
-bool log_sink_file(const char *path, struct log_sink *out, struct err *e);
-bool log_sink_reopen(struct err *e); /* after a rotation; nothing to do for standard error */
+ * nothing. head: a line that stands in it before all that is written from then on; empty: none. */
+bool log_sink_file(const char *path, struct span head, struct log_sink *out, struct err *e);
+
+/* After a rotation; nothing to do for standard error. */
+bool log_sink_reopen(struct span head, struct err *e);
 uint64_t log_sink_dropped(void);
 
 #endif

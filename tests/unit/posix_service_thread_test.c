@@ -13,8 +13,10 @@
 #include "support/test.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -267,15 +269,16 @@ static void a_rotated_log_file_is_opened_again(void **state)
 {
     (void)state;
     char path[64], moved[80], text[100];
+    const struct span none = {NULL, 0};
     struct log_sink sink;
     struct err e;
     (void)snprintf(path, sizeof path, "/tmp/postern-log-%d", (int)getpid());
     (void)snprintf(moved, sizeof moved, "%s.1", path);
-    assert_true(log_sink_file(path, &sink, &e));
+    assert_true(log_sink_file(path, none, &sink, &e));
     sink.write(sink.context, LOG_INFO, span_str("first"));
     assert_int_equal(rename(path, moved), 0);
     sink.write(sink.context, LOG_INFO, span_str("second"));
-    assert_true(log_sink_reopen(&e));
+    assert_true(log_sink_reopen(none, &e));
     sink.write(sink.context, LOG_INFO, span_str("third"));
     const char *files[] = {moved, path}, *want[] = {"first\nsecond\n", "third\n"};
     for (int i = 0; i < 2; i++) {
@@ -286,7 +289,52 @@ static void a_rotated_log_file_is_opened_again(void **state)
         (void)close(fd);
         (void)unlink(files[i]);
     }
-    assert_false(log_sink_file("/no/such/folder/log", &sink, &e));
+    assert_false(log_sink_file("/no/such/folder/log", none, &sink, &e));
+    assert_int_equal(log_sink_dropped(), 0);
+}
+
+struct writer {
+    const struct log_sink *sink;
+    atomic_bool *over;
+};
+
+static void *write_on(void *arg)
+{
+    const struct writer *w = arg;
+    while (!atomic_load(w->over))
+        w->sink->write(w->sink->context, LOG_INFO, span_str("row"));
+    return NULL;
+}
+
+static void each_file_begins_with_its_head_whoever_writes_meanwhile(void **state)
+{
+    (void)state;
+    enum { WRITERS = 3, FILES = 200 };
+    char path[64], moved[80], text[6];
+    struct log_sink sink;
+    struct err e;
+    atomic_bool over = false;
+    pthread_t threads[WRITERS];
+    (void)snprintf(path, sizeof path, "/tmp/postern-head-%d", (int)getpid());
+    (void)snprintf(moved, sizeof moved, "%s.1", path);
+    assert_true(log_sink_file(path, span_str("#head"), &sink, &e));
+    struct writer w = {&sink, &over};
+    for (int i = 0; i < WRITERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, write_on, &w), 0);
+    for (int i = 0; i < FILES; i++) {
+        assert_int_equal(rename(path, moved), 0);
+        assert_true(log_sink_reopen(span_str("#head"), &e));
+        int fd = open(moved, O_RDONLY);
+        assert_int_equal(read(fd, text, sizeof text), sizeof text);
+        (void)close(fd);
+        assert_memory_equal(text, "#head\n", sizeof text);
+        assert_int_equal(truncate(moved, 0), 0);
+    }
+    atomic_store(&over, true);
+    for (int i = 0; i < WRITERS; i++)
+        (void)pthread_join(threads[i], NULL);
+    (void)unlink(path);
+    (void)unlink(moved);
     assert_int_equal(log_sink_dropped(), 0);
 }
 
@@ -386,6 +434,7 @@ int main(void)
         cmocka_unit_test(the_process_keeps_its_memory_to_itself_and_takes_all_descriptors),
         cmocka_unit_test(log_lines_carry_their_level_under_a_journal),
         cmocka_unit_test(a_rotated_log_file_is_opened_again),
+        cmocka_unit_test(each_file_begins_with_its_head_whoever_writes_meanwhile),
         cmocka_unit_test(a_line_of_input_loses_one_line_end_only),
         cmocka_unit_test(addresses_of_sockets_and_interfaces),
         cmocka_unit_test(ipv6_listeners_take_no_ipv4),
