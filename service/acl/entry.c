@@ -37,17 +37,6 @@ bool acl_is_public_suffix(struct span domain)
            one_of(second, second_levels, sizeof second_levels / sizeof *second_levels);
 }
 
-/* The last label is all digits: meant as an address, never a host (RFC 1123 2.1). */
-static bool looks_numeric(struct span text)
-{
-    size_t dot = span_rfind(text, '.');
-    struct span last = dot == text.n ? text : span_from(text, dot + 1);
-    for (size_t i = 0; i < last.n; i++)
-        if (last.p[i] < '0' || last.p[i] > '9')
-            return false;
-    return last.n > 0;
-}
-
 static bool is_zero(const uint8_t *b, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -132,7 +121,7 @@ static bool parse_name(struct span text, struct acl_entry *entry, struct err *e)
             return faulty(e, text, "not ASCII", "the xn-- form of the name");
     if (span_find(name, '*') < name.n)
         return faulty(e, text, "a * that is not the whole first label", "*.domain, or a /pattern/");
-    if (span_find(text, ':') < text.n || looks_numeric(name))
+    if (span_find(text, ':') < text.n || host_name_looks_numeric(name))
         return faulty(e, text, "not an address",
                       "as 10.1.2.3, 10.1.0.0/16, 10.2.0.5-10.2.0.9 or fd00::/8");
     if (!host_name_ok(name))

@@ -25,3 +25,13 @@ bool host_name_ok(struct span name)
         name = span_from(name, dot + 1);
     }
 }
+
+bool host_name_looks_numeric(struct span text)
+{
+    size_t dot = span_rfind(text, '.');
+    struct span last = dot == text.n ? text : span_from(text, dot + 1);
+    for (size_t i = 0; i < last.n; i++)
+        if (last.p[i] < '0' || last.p[i] > '9')
+            return false;
+    return last.n > 0;
+}

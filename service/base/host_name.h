@@ -8,4 +8,8 @@
  * dot at the end; RFC 1035 2.3.1, and `_`, which Windows has in names. */
 bool host_name_ok(struct span name);
 
+/* Its last label is of digits: an address, or one that went wrong; no top-level domain is like that
+ * (RFC 3696 2). */
+bool host_name_looks_numeric(struct span name);
+
 #endif

@@ -1,3 +1,4 @@
+#include "base/host_name.h"
 #include "import/mapping.h"
 #include "import/values.h"
 
@@ -81,8 +82,8 @@ static size_t add_names(struct mapping *map, struct plan_control *c, const struc
     for (size_t i = 0; i < names->count; i++) {
         const char *name = mapping_lower(map, names->items[i]);
         struct span s = span_str(name);
-        uint32_t ip;
-        if (!iis_domain(s) || ip_parse(s, &ip)) {
+        /* A list of ours takes `self` for this machine. */
+        if (!iis_domain(s) || host_name_looks_numeric(s) || span_is(s, "self")) {
             odd++;
             continue;
         }

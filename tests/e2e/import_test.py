@@ -558,6 +558,17 @@ def test_the_exporters_lists_with_names(run):
     assert it.outcome("RouteAction") == "needs you"
 
 
+@pytest.mark.parametrize("name", ["10.0.0", "300.1.2.3", "printer.7", "self", "SELF"])
+def test_a_name_that_a_list_would_read_as_something_else_is_left_out(run, name):
+    """An address that went wrong is no name, and `self` would be this machine."""
+    lists = {"GrantByDefault": False, "IPGrant": [], "DomainGrant": [name, "app.example"]}
+    it = run(exported({"RelayIpList": lists}), name="export.json")
+    assert it.code == 0, it.error
+    assert it.outcome("RelayIpList") == "needs you"
+    assert it.allows("198.51.100.1", FAR, "--host", "app.example")
+    assert not it.allows("127.0.0.1", FAR, "--host", "")
+
+
 def test_the_exporters_relay_list_that_lets_everybody(run):
     for lists in ({"GrantByDefault": True}, {"GrantByDefault": True, "IPDeny": ["10.0.0.1"]}, ""):
         it = run(exported({"RelayIpList": lists}))
