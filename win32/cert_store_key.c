@@ -1,0 +1,164 @@
+/* The private key of a certificate of a store: CNG where it is one of its keys, CryptoAPI for the
+ * older kind. It signs and is never exported.
+ * CryptoAPI opens a container with the provider it was made by, which may know no SHA-256; the
+ * providers of Microsoft share their containers, so it is opened again by the one that does. */
+#include "win32/cert_store_codes.h"
+#include "win32/cert_store_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const struct cert_calls cert_calls_system = {
+    .acquire = CryptAcquireCertificatePrivateKey,
+    .capi_open = CryptAcquireContextW,
+    .capi_close = CryptReleaseContext,
+    .capi_hash = CryptCreateHash,
+    .capi_set_hash = CryptSetHashParam,
+    .capi_sign = CryptSignHashW,
+    .capi_end_hash = CryptDestroyHash,
+    .capi_get = CryptGetProvParam,
+    .capi_set = CryptSetProvParam,
+    .ncrypt_sign = NCryptSignHash,
+    .ncrypt_get = NCryptGetProperty,
+    .ncrypt_set = NCryptSetProperty,
+    .ncrypt_close = NCryptFreeObject,
+};
+
+/* Where that fails the handle that there is stays: another maker's provider may know SHA-256. */
+static void reopen(struct cert_handle *h)
+{
+    DWORD n = 0;
+    HCRYPTPROV again = 0;
+    if (!CertGetCertificateContextProperty(h->certificate, CERT_KEY_PROV_INFO_PROP_ID, NULL, &n))
+        return;
+    CRYPT_KEY_PROV_INFO *info = malloc(n);
+    if (info != NULL &&
+        CertGetCertificateContextProperty(h->certificate, CERT_KEY_PROV_INFO_PROP_ID, info, &n) &&
+        h->calls->capi_open(&again, info->pwszContainerName, MS_ENH_RSA_AES_PROV_W, PROV_RSA_AES,
+                            CRYPT_SILENT | (info->dwFlags & CRYPT_MACHINE_KEYSET))) {
+        if (h->to_free)
+            (void)h->calls->capi_close(h->capi, 0);
+        h->capi = again;
+        h->to_free = true;
+    }
+    free(info);
+}
+
+enum cert_store_result cert_handle_open(const struct cert_calls *calls, PCCERT_CONTEXT certificate,
+                                        struct cert_handle *out, struct err *e)
+{
+    HCRYPTPROV_OR_NCRYPT_KEY_HANDLE key = 0;
+    DWORD spec = 0;
+    BOOL to_free = FALSE;
+    *out = (struct cert_handle){.calls = calls};
+    if (!calls->acquire(certificate,
+                        CRYPT_ACQUIRE_PREFER_NCRYPT_KEY_FLAG | CRYPT_ACQUIRE_SILENT_FLAG, NULL,
+                        &key, &spec, &to_free))
+        return cert_store_failed(GetLastError(), "CryptAcquireCertificatePrivateKey", e);
+    out->certificate = CertDuplicateCertificateContext(certificate);
+    out->to_free = to_free;
+    if (spec == CERT_NCRYPT_KEY_SPEC) {
+        out->ncrypt = key;
+        return CERT_STORE_OK;
+    }
+    out->capi = key;
+    out->spec = spec;
+    reopen(out);
+    return CERT_STORE_OK;
+}
+
+void cert_handle_close(struct cert_handle *h)
+{
+    if (h->to_free && h->ncrypt != 0)
+        (void)h->calls->ncrypt_close(h->ncrypt);
+    else if (h->to_free)
+        (void)h->calls->capi_close(h->capi, 0);
+    if (h->certificate != NULL)
+        (void)CertFreeCertificateContext(h->certificate);
+    *h = (struct cert_handle){0};
+}
+
+/* ---- CNG ---- */
+
+static const wchar_t *const ncrypt_hashes[CERT_HASHES] = {
+    [CERT_HASH_MD5_SHA1] = NULL, /* no name: no DigestInfo */
+    [CERT_HASH_SHA1] = BCRYPT_SHA1_ALGORITHM,
+    [CERT_HASH_SHA256] = BCRYPT_SHA256_ALGORITHM,
+    [CERT_HASH_SHA384] = BCRYPT_SHA384_ALGORITHM,
+    [CERT_HASH_SHA512] = BCRYPT_SHA512_ALGORITHM,
+};
+
+static enum cert_store_result ncrypt_sign(const struct cert_handle *h, enum cert_padding padding,
+                                          enum cert_hash hash, struct span digest, uint8_t *out,
+                                          size_t size, size_t *n, struct err *e)
+{
+    BCRYPT_PKCS1_PADDING_INFO pkcs1 = {ncrypt_hashes[hash]};
+    BCRYPT_PSS_PADDING_INFO pss = {ncrypt_hashes[hash], (ULONG)digest.n};
+    void *info = padding == CERT_PADDING_PKCS1 ? (void *)&pkcs1
+                 : padding == CERT_PADDING_PSS ? (void *)&pss
+                                               : NULL;
+    DWORD flags = padding == CERT_PADDING_PKCS1 ? BCRYPT_PAD_PKCS1
+                  : padding == CERT_PADDING_PSS ? BCRYPT_PAD_PSS
+                                                : 0;
+    BYTE bytes[64];
+    DWORD wrote = 0;
+    if (digest.n > sizeof bytes)
+        return cert_store_failed((uint32_t)NTE_BAD_LEN, "NCryptSignHash", e);
+    memcpy(bytes, digest.p, digest.n); /* the call does not promise to leave it alone */
+    SECURITY_STATUS status = h->calls->ncrypt_sign(h->ncrypt, info, bytes, (DWORD)digest.n, out,
+                                                   (DWORD)size, &wrote, flags | NCRYPT_SILENT_FLAG);
+    if (status != ERROR_SUCCESS)
+        return cert_store_failed((uint32_t)status, "NCryptSignHash", e);
+    *n = wrote;
+    return CERT_STORE_OK;
+}
+
+/* ---- CryptoAPI ---- */
+
+static const ALG_ID capi_hashes[CERT_HASHES] = {
+    [CERT_HASH_MD5_SHA1] = CALG_SSL3_SHAMD5, [CERT_HASH_SHA1] = CALG_SHA1,
+    [CERT_HASH_SHA256] = CALG_SHA_256,       [CERT_HASH_SHA384] = CALG_SHA_384,
+    [CERT_HASH_SHA512] = CALG_SHA_512,
+};
+
+static void reverse(uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n / 2; i++) {
+        uint8_t kept = bytes[i];
+        bytes[i] = bytes[n - 1 - i];
+        bytes[n - 1 - i] = kept;
+    }
+}
+
+static enum cert_store_result capi_sign(const struct cert_handle *h, enum cert_padding padding,
+                                        enum cert_hash hash, struct span digest, uint8_t *out,
+                                        size_t size, size_t *n, struct err *e)
+{
+    HCRYPTHASH object = 0;
+    DWORD wrote = (DWORD)size, code = 0;
+    const char *call = NULL;
+    if (padding != CERT_PADDING_PKCS1) /* CryptoAPI knows no PSS */
+        return cert_store_failed((uint32_t)NTE_NOT_SUPPORTED, "CryptSignHash", e);
+    if (!h->calls->capi_hash(h->capi, capi_hashes[hash], 0, 0, &object))
+        return cert_store_failed(GetLastError(), "CryptCreateHash", e);
+    if (!h->calls->capi_set_hash(object, HP_HASHVAL, digest.p, 0))
+        call = "CryptSetHashParam";
+    else if (!h->calls->capi_sign(object, h->spec, NULL, 0, out, &wrote))
+        call = "CryptSignHash";
+    code = GetLastError();
+    (void)h->calls->capi_end_hash(object);
+    if (call != NULL)
+        return cert_store_failed(code, call, e);
+    reverse(out, wrote); /* little-endian there */
+    *n = wrote;
+    return CERT_STORE_OK;
+}
+
+enum cert_store_result cert_handle_sign(const struct cert_handle *h, enum cert_padding padding,
+                                        enum cert_hash hash, struct span digest, uint8_t *out,
+                                        size_t size, size_t *n, struct err *e)
+{
+    *n = 0;
+    return h->ncrypt != 0 ? ncrypt_sign(h, padding, hash, digest, out, size, n, e)
+                          : capi_sign(h, padding, hash, digest, out, size, n, e);
+}
