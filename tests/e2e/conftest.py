@@ -7,6 +7,18 @@ from postern import BINARY, Certificates, Service
 from sink import Sink
 
 
+def pytest_collection_modifyitems(items):
+    """Tests of ten seconds each, all of one file, would fall to one worker: they go in among the
+    others, evenly."""
+    apart = [item for item in items if item.get_closest_marker("apart")]
+    others = [item for item in items if not item.get_closest_marker("apart")]
+    every = len(others) // (len(apart) + 1)
+    mixed = []
+    for n, item in enumerate(apart):
+        mixed += others[n * every:(n + 1) * every] + [item]
+    items[:] = mixed + others[len(apart) * every:]
+
+
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory):
     return Certificates(tmp_path_factory.mktemp("certificates"))

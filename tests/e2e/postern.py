@@ -111,6 +111,13 @@ class DropFile:
         return found.group(1).decode() if found else None
 
 
+def unchecked_tls():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class Service:
     """listeners: {name: options}; each gets a free port of 127.0.0.1 unless it names an address."""
 
@@ -183,8 +190,10 @@ class Service:
             while True:
                 try:
                     with socket.create_connection((host.strip("[]"), int(port)), 5) as probe:
-                        # Implicit TLS says nothing first.
-                        if self.listeners[name].get("tls") == "implicit" or probe.recv(1):
+                        # A socket that listens already is not served yet: its banner is.
+                        if self.listeners[name].get("tls") == "implicit":
+                            probe = unchecked_tls().wrap_socket(probe)
+                        if probe.recv(1):
                             break
                 except OSError:
                     pass

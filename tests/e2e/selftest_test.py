@@ -10,6 +10,8 @@ import pytest
 from postern import BINARY, TROUBLE, free_port
 import subprocess
 
+pytestmark = pytest.mark.apart
+
 
 def selftest(*arguments, timeout=240):
     done = subprocess.run([str(BINARY), "selftest", *map(str, arguments)], capture_output=True,
