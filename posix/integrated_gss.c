@@ -175,7 +175,15 @@ static enum integrated_result refusal_of(const struct accepted *a,
     case KRB5_RC_IO_UNKNOWN:
     case KRB5_RC_MALLOC:
     case KRB5_KT_IOERR:
+    /* The ticket is for a key that we lack: the keytab is behind its account, or the ticket is. */
+    case KRB5KRB_AP_ERR_NOKEY:
+    case KRB5KRB_AP_ERR_BADKEYVER:
+    case KRB5_KT_KVNONOTFOUND:
     case ENOMEM:
+    case EIO:
+    case ENOENT:
+    case ENOTDIR:
+    case EDQUOT:
     case ENOSPC:
     case EACCES:
     case EROFS:
@@ -187,6 +195,55 @@ static enum integrated_result refusal_of(const struct accepted *a,
     case (krb5_error_code)ASN1_PARSE_ERROR: return INTEGRATED_MALFORMED;
     default: return INTEGRATED_REFUSED;
     }
+}
+
+/* The frame of Kerberos inside a token of SPNEGO (RFC 4121 section 4.1: [APPLICATION 0], its
+ * length, the OID, 01 00); empty where there is none. */
+static struct span framed_kerberos(struct span in)
+{
+    static const uint8_t head[] = {0x06, 9,    0x2a, 0x86, 0x48, 0x86, 0xf7,
+                                   0x12, 0x01, 0x02, 0x02, 0x01, 0x00};
+    for (size_t at = 2; at + sizeof head <= in.n; at++) {
+        if (memcmp(in.p + at, head, sizeof head) != 0)
+            continue;
+        for (size_t bytes = 0, length = 0; bytes <= 3 && bytes + 2 <= at; bytes++) {
+            /* The length's own bytes: one below 80, or 80 and how many follow. */
+            const uint8_t *tag = in.p + at - 2 - bytes;
+            length = bytes == 0 ? tag[1] : 0;
+            for (size_t i = 0; i < bytes; i++)
+                length = length << 8 | tag[2 + i];
+            if (tag[0] == 0x60 && (bytes == 0 ? tag[1] < 0x80 : tag[1] == 0x80 + bytes) &&
+                length <= in.n - at)
+                return span_of(tag, 2 + bytes + length);
+        }
+    }
+    return (struct span){0};
+}
+
+/* SPNEGO hides the mechanism's own status, and with it whether a key or the disk failed us rather
+ * than the client. The same ticket without SPNEGO tells; it is asked for nothing else. */
+static enum integrated_result spnego_refusal(const struct gss_login *l, struct span in,
+                                             const struct accepted *a,
+                                             char reason[INTEGRATED_REASON_MAX])
+{
+    enum integrated_result result = refusal_of(a, reason);
+    const struct span ticket = framed_kerberos(in);
+    if (result != INTEGRATED_REFUSED || GSS_ROUTINE_ERROR(a->major) != GSS_S_FAILURE ||
+        ticket.n == 0 || ticket.p == in.p)
+        return result;
+    OM_uint32 ignored;
+    struct gss_login look = {.keytab = l->keytab, .context = GSS_C_NO_CONTEXT};
+    struct accepted again;
+    char plainly[INTEGRATED_REASON_MAX];
+    accept_with(&look, true, ticket, NULL, &again);
+    if (GSS_ERROR(again.major) && refusal_of(&again, plainly) == INTEGRATED_UNAVAILABLE) {
+        (void)snprintf(reason, INTEGRATED_REASON_MAX, "%s", plainly);
+        result = INTEGRATED_UNAVAILABLE;
+    }
+    if (look.context != GSS_C_NO_CONTEXT)
+        (void)gss_delete_sec_context(&ignored, &look.context, GSS_C_NO_BUFFER);
+    accepted_release(&again);
+    return result;
 }
 
 /* A GSSAPI name as text; false for one that does not fit or holds what could be read twice (krb5
@@ -261,7 +318,7 @@ enum integrated_result gss_login_step(struct gss_login *l, struct span in, struc
     enum integrated_result result;
     accept_token(l, in, &a);
     if (GSS_ERROR(a.major))
-        result = refusal_of(&a, reason);
+        result = spnego_refusal(l, in, &a, reason);
     else if (!buf_add(out, span_of(a.out.value, a.out.length)))
         result = refuse(INTEGRATED_UNAVAILABLE, "no memory for the answer", reason);
     else if ((a.major & GSS_S_CONTINUE_NEEDED) != 0)

@@ -269,9 +269,9 @@ def test_a_new_key_of_the_service_and_tickets_of_the_old_one(service, domain, ke
     domain.ticket("bob", tmp_path / "bob")
     codes = [log_in("alice"), log_in("bob")]
     note(f"new key at the controller, not in the keytab: old ticket {codes[0]}, new one {codes[1]}")
-    assert codes[0] == 235 and codes[1] in (454, 535)
+    assert codes == [235, 454]  # the keytab is behind: nothing that the client did wrong
     # What the wire did not say the log does.
-    assert "refused" == service.attempts()[-1][0] and "Kerberos" in service.attempts()[-1][1]
+    assert "kvno" in service.attempts()[-1][1]
     assert timed(WAYS["Kerberos"], service, domain)[0] == 454
     fresh, both = tmp_path / "fresh.keytab", keytab.with_suffix(".both")
     domain.export_keytab(fresh)
