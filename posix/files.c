@@ -292,6 +292,14 @@ bool files_give(const char *path, const char *user, struct err *e)
     return own(path, entry.pw_uid, entry.pw_gid, e);
 }
 
+bool files_rights_like(const char *path, const char *like, struct err *e)
+{
+    (void)path;
+    (void)like;
+    (void)e;
+    return true;
+}
+
 bool files_own_like(const char *path, const char *like, struct err *e)
 {
     struct stat st;

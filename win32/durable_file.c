@@ -1,6 +1,7 @@
 #include "platform/durable_file.h"
 
 #include "platform/random.h"
+#include "win32/rights.h"
 #include "win32/text.h"
 
 #include <windows.h>
@@ -17,11 +18,11 @@ static bool held_by_another(DWORD code)
     return code == ERROR_SHARING_VIOLATION || code == ERROR_ACCESS_DENIED;
 }
 
-/* mode: the folder's list of rights is inherited; the bits mean nothing more here. */
+/* mode: without bits for the group and others the file is ours alone (win32/rights.h); else it
+ * inherits the folder's list of rights. */
 bool durable_file_begin(struct durable_file *f, const char *unfinished_folder, unsigned mode,
                         struct err *e)
 {
-    (void)mode;
     f->handle = -1;
     f->temporary[0] = 0;
     for (int attempt = 0; attempt < 8; attempt++) {
@@ -34,8 +35,10 @@ bool durable_file_begin(struct durable_file *f, const char *unfinished_folder, u
             return err_set(e, ERR_PERM, "%s: name too long", unfinished_folder);
         if (!path_to_wide(f->temporary, &wide))
             break;
-        HANDLE file = CreateFileW(wide.text, GENERIC_WRITE, FILE_SHARE_READ, NULL, CREATE_NEW,
-                                  FILE_ATTRIBUTE_NORMAL, NULL);
+        HANDLE file = (mode & 077) == 0
+                          ? rights_make_file(wide.text)
+                          : CreateFileW(wide.text, GENERIC_WRITE, FILE_SHARE_READ, NULL, CREATE_NEW,
+                                        FILE_ATTRIBUTE_NORMAL, NULL);
         if (file != INVALID_HANDLE_VALUE) {
             f->handle = (intptr_t)file;
             return true;

@@ -301,6 +301,15 @@ bool files_own_like(const char *path, const char *like, struct err *e)
     return true;
 }
 
+bool files_rights_like(const char *path, const char *like, struct err *e)
+{
+    struct wide_path wide, other;
+    if (!path_to_wide(path, &wide) || !path_to_wide(like, &other))
+        return act_failed(e, path, "look at the rights of");
+    return GetFileAttributesW(wide.text) == INVALID_FILE_ATTRIBUTES ||
+           rights_like(wide.text, other.text) || act_failed(e, path, "set the rights of");
+}
+
 /* Rights are given by lists here, and an owner is often a group: nobody is to become him. */
 bool files_owner(const char *path, char *user, size_t size)
 {

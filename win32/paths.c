@@ -90,15 +90,17 @@ bool paths_is_absolute(const char *path)
     return is_separator(path[0]) || (has_drive(path) && is_separator(path[2]));
 }
 
+/* Windows takes both separators: a folder that is written with / alone goes on with it. */
 bool paths_join(const char *folder, const char *name, char *out, size_t size)
 {
     size_t n = strlen(folder);
+    const char *between = strchr(folder, '/') != NULL && strchr(folder, '\\') == NULL ? "/" : "\\";
     int wrote;
     if (paths_is_absolute(name) || n == 0)
         wrote = snprintf(out, size, "%s", name);
     else
         wrote =
-            snprintf(out, size, "%s%s%s", folder, is_separator(folder[n - 1]) ? "" : "\\", name);
+            snprintf(out, size, "%s%s%s", folder, is_separator(folder[n - 1]) ? "" : between, name);
     if (wrote >= 0 && (size_t)wrote < size)
         return true;
     if (size > 0)

@@ -33,6 +33,47 @@ bool rights_make_folder(const wchar_t *path)
     return ok;
 }
 
+void *rights_make_file(const wchar_t *path)
+{
+    PSECURITY_DESCRIPTOR d = ours();
+    if (d == NULL)
+        return INVALID_HANDLE_VALUE;
+    SECURITY_ATTRIBUTES attributes = {.nLength = sizeof attributes, .lpSecurityDescriptor = d};
+    HANDLE file = CreateFileW(path, GENERIC_WRITE, FILE_SHARE_READ, &attributes, CREATE_NEW,
+                              FILE_ATTRIBUTE_NORMAL, NULL);
+    DWORD code = GetLastError();
+    LocalFree(d);
+    SetLastError(code);
+    return file;
+}
+
+/* What the other one inherits stands in its list too: as it is now, it is taken over whole, by the
+ * handle, as the call by name would have the folder's say again. */
+bool rights_like(const wchar_t *path, const wchar_t *like)
+{
+    PACL list = NULL;
+    PSECURITY_DESCRIPTOR d = NULL;
+    SECURITY_DESCRIPTOR set;
+    SECURITY_INFORMATION what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
+    DWORD code = GetNamedSecurityInfoW(like, SE_FILE_OBJECT, DACL_SECURITY_INFORMATION, NULL, NULL,
+                                       &list, NULL, &d);
+    if (code == ERROR_SUCCESS && list != NULL) {
+        HANDLE file =
+            CreateFileW(path, WRITE_DAC, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+                        NULL, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
+        bool ok = file != INVALID_HANDLE_VALUE &&
+                  InitializeSecurityDescriptor(&set, SECURITY_DESCRIPTOR_REVISION) &&
+                  SetSecurityDescriptorDacl(&set, TRUE, list, FALSE) &&
+                  SetKernelObjectSecurity(file, what, &set);
+        code = ok ? ERROR_SUCCESS : GetLastError();
+        if (file != INVALID_HANDLE_VALUE)
+            (void)CloseHandle(file);
+    }
+    LocalFree(d);
+    SetLastError(code);
+    return code == ERROR_SUCCESS;
+}
+
 bool rights_protect_folder(const wchar_t *path, struct err *e)
 {
     PSECURITY_DESCRIPTOR d = ours();

@@ -16,6 +16,13 @@
 /* Makes the folder, the last name only, with that list. false: the last error is set. */
 bool rights_make_folder(const wchar_t *path);
 
+/* Makes a new file with that list and opens it for writing; others may read it meanwhile.
+ * INVALID_HANDLE_VALUE: the last error is set. */
+void *rights_make_file(const wchar_t *path);
+
+/* Gives an existing file the list that another one has now; nothing is inherited from then on. */
+bool rights_like(const wchar_t *path, const wchar_t *like);
+
 /* Gives an existing folder that list. */
 bool rights_protect_folder(const wchar_t *path, struct err *e);
 

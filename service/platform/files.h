@@ -58,6 +58,9 @@ enum files_use files_use(const char *path);
  * thing. give: to that user and his group. like: to whom `like` belongs. */
 bool files_give(const char *path, const char *user, struct err *e);
 bool files_own_like(const char *path, const char *like, struct err *e);
+/* The rights of `like` for a file that the system made with those of its folder (Windows). Nothing
+ * to do where SQLite gives them itself; a file that is not there is fine. */
+bool files_rights_like(const char *path, const char *like, struct err *e);
 /* The name of the user to whom it belongs; false where it is not there, or nobody has that name. */
 bool files_owner(const char *path, char *user, size_t size);
 

@@ -199,6 +199,20 @@ static bool create_private(const char *path, const char *folder, struct err *e)
     return files_own_like(path, folder, e);
 }
 
+/* Once there is a log, it and its index are as private as the database. */
+static bool seal_log(const struct store *s, struct err *e)
+{
+    static const char *const suffixes[] = {"-wal", "-shm"};
+    char path[PATH_TEXT_MAX];
+    bool ok = true;
+    for (size_t i = 0; ok && i < 2; i++) {
+        int n = snprintf(path, sizeof path, "%s%s", s->path, suffixes[i]);
+        ok = n > 0 && (size_t)n < sizeof path ? files_rights_like(path, s->path, e)
+                                              : err_set(e, ERR_PERM, "%s: path too long", s->path);
+    }
+    return ok;
+}
+
 static bool lock(struct store *s, const char *folder, struct err *e)
 {
     char path[PATH_TEXT_MAX];
@@ -228,7 +242,7 @@ bool store_open(const struct store_options *options, const char *const *migratio
     }
     if ((options->exclusive && !lock(s, folder, e)) || !create_private(s->path, folder, e) ||
         !connect(s, vfs, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, e) ||
-        !configure(s, options, e) || !migrate(s, migrations, count, e)) {
+        !configure(s, options, e) || !migrate(s, migrations, count, e) || !seal_log(s, e)) {
         store_close(&s);
         return false;
     }

@@ -11,7 +11,7 @@ static const struct policy_machine machine = {self, 1, "relay.example.net", mach
 
 static const char *const bad[] = {
     "values", "keys",     "entries",  "open_flow", "tab",      "anchor",   "alias", "tag",
-    "second", "top_list", "top_text", "nul",       "not_utf8", "list_key", "deep",  "ciphers"};
+    "second", "top_list", "top_text", "with_nul",  "not_utf8", "list_key", "deep",  "ciphers"};
 
 /* All messages, a line each, with the folder taken off. */
 static void print_messages(const struct config_messages *m, struct buf *out)

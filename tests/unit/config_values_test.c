@@ -2,6 +2,7 @@
 #include "config/schema.h"
 #include "config/value.h"
 #include "config/yaml.h"
+#include "platform/paths.h"
 
 #include "support/test.h"
 
@@ -108,7 +109,7 @@ static void an_empty_file_gives_every_default(void **state)
         struct config *c = parse(empty[i]);
         assert_non_null(c);
         assert_string_equal(c->service.hostname, "");
-        assert_string_equal(c->service.data_directory, "/var/lib/postern");
+        assert_string_equal(c->service.data_directory, paths_default_data_directory());
         assert_string_equal(c->service.user, "");
         assert_true(c->service.stop_timeout_ms == 10000 && c->service.workers == 0);
         assert_int_equal(c->listeners.count, 2);

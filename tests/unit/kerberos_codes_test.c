@@ -77,11 +77,27 @@ static void no_error_of_a_kdc_lets_anybody_in_and_no_failed_proof_is_a_wrong_pas
     }
 }
 
+static void a_keytab_that_is_not_there_is_named(void **state)
+{
+    (void)state;
+    const struct kerberos_account_options options = {
+        .realm = "KRB.EXAMPLE", .service = "smtp", .host = "h", .keytab = "/nonexistent/keytab"};
+    struct kerberos_account *a = NULL;
+    struct err e = {0};
+    char reason[KERBEROS_REASON_MAX] = "";
+    assert_true(kerberos_account_open(&options, &a, &e));
+    assert_int_equal(kerberos_account_check(a, "alice", span_str("secret"), reason),
+                     KERBEROS_NO_ANSWER);
+    assert_non_null(strstr(reason, "keytab"));
+    kerberos_account_close(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_code_has_its_answer_in_both_stages),
         cmocka_unit_test(no_error_of_a_kdc_lets_anybody_in_and_no_failed_proof_is_a_wrong_password),
+        cmocka_unit_test(a_keytab_that_is_not_there_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

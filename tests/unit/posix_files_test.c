@@ -252,6 +252,8 @@ static void names_are_joined_and_taken_apart(void **state)
     assert_string_equal(out, "/");
     assert_true(paths_folder("b", out, sizeof out));
     assert_string_equal(out, ".");
+    assert_string_equal(paths_default_data_directory(), "/var/lib/postern");
+    assert_string_equal(paths_default_config(), "/etc/postern/postern.yaml");
     char here[256], whole[300];
     assert_true(paths_absolute("/a/b", whole, sizeof whole));
     assert_string_equal(whole, "/a/b");

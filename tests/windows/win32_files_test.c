@@ -68,6 +68,34 @@ static void an_aborted_or_failed_file_leaves_nothing(void **state)
     assert_false(durable_folder_sync("Z:/no/such/folder", &e));
 }
 
+/* Its folder lets everybody in, which it would inherit. */
+static void a_file_of_0600_is_ours_alone_and_gives_its_rights_to_others(void **state)
+{
+    (void)state;
+    char open_folder[PATH_TEXT_MAX], secret[PATH_TEXT_MAX], plain[PATH_TEXT_MAX];
+    struct files_info info;
+    struct err e = {0};
+    path_of("open", open_folder);
+    assert_true(files_make_folder(open_folder, 0777, &e));
+    assert_true(paths_join(open_folder, "secret", secret, sizeof secret));
+    assert_true(paths_join(open_folder, "plain", plain, sizeof plain));
+    assert_true(durable_file_write(secret, span_str("s"), 0600, &e));
+    assert_true(durable_file_write(plain, span_str("p"), 0644, &e));
+    assert_int_equal(files_stat(secret, &info, &e), FILES_OK);
+    assert_false(info.others_read || info.others_write);
+    assert_int_equal(files_stat(plain, &info, &e), FILES_OK);
+    assert_true(info.others_read);
+    assert_true(files_rights_like(plain, secret, &e));
+    assert_int_equal(files_stat(plain, &info, &e), FILES_OK);
+    assert_false(info.others_read || info.others_write);
+    assert_holds(secret, "s");
+    assert_holds(plain, "p");
+    assert_int_equal(files_remove(plain, &e), FILES_OK);
+    assert_true(files_rights_like(plain, secret, &e)); /* none is fine */
+    assert_int_equal(files_remove(secret, &e), FILES_OK);
+    assert_true(RemoveDirectoryA(open_folder));
+}
+
 static void a_lock_is_held_once_also_in_this_process(void **state)
 {
     (void)state;
@@ -169,13 +197,12 @@ static void paths_are_joined_and_cut_as_windows_has_them(void **state)
     (void)state;
     static const struct {
         const char *folder, *name, *whole;
-    } joins[] = {{"C:\\a", "b", "C:\\a\\b"},
-                 {"C:\\a\\", "b", "C:\\a\\b"},
-                 {"C:/a/", "b", "C:/a/b"},
-                 {"C:\\a", "D:\\b", "D:\\b"},
-                 {"C:\\a", "\\\\s\\h", "\\\\s\\h"},
-                 {"C:\\a", "/b", "/b"},
-                 {"", "b", "b"}};
+    } joins[] = {
+        {"C:\\a", "b", "C:\\a\\b"},     {"C:\\a\\", "b", "C:\\a\\b"},
+        {"C:/a/", "b", "C:/a/b"},       {"C:/a", "b", "C:/a/b"}, /* goes on as it is written */
+        {"C:/a\\c", "b", "C:/a\\c\\b"}, {"C:", "b", "C:\\b"},
+        {"C:\\a", "D:\\b", "D:\\b"},    {"C:\\a", "\\\\s\\h", "\\\\s\\h"},
+        {"C:\\a", "/b", "/b"},          {"", "b", "b"}};
     static const struct {
         const char *path, *folder;
     } folders[] = {{"C:\\a\\b", "C:\\a"}, {"C:/a/b", "C:/a"}, {"C:\\a", "C:\\"}, {"a", "."},
@@ -213,6 +240,7 @@ static void the_places_of_the_system_are_found(void **state)
     struct files_info info;
     assert_non_null(strstr(paths_default_config(), "\\Postern\\postern.yaml"));
     assert_true(paths_is_absolute(paths_default_data_directory()));
+    assert_non_null(strstr(paths_default_data_directory(), "\\ProgramData\\Postern"));
     assert_int_equal(files_stat(paths_hosts_file(), &info, &e), FILES_OK);
 }
 
@@ -222,6 +250,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_durable_file_replaces_only_when_told),
         cmocka_unit_test(an_aborted_or_failed_file_leaves_nothing),
+        cmocka_unit_test(a_file_of_0600_is_ours_alone_and_gives_its_rights_to_others),
         cmocka_unit_test(a_lock_is_held_once_also_in_this_process),
         cmocka_unit_test(a_missing_file_is_told_from_a_failure),
         cmocka_unit_test(a_reader_gives_the_bytes_from_any_place),
