@@ -461,6 +461,9 @@ static bool start(struct run *r, struct err *e)
     if (!open_auth(r, e)) /* what only root could read, a keytab say, would prove nothing */
         return false;
     r->env.refusals = refusals_open(r->policy->data_directory, e);
+    r->env.rates = rates_new(RATES_SIZE);
+    if (r->env.rates == NULL)
+        return err_set(e, ERR_TEMP, "limits.rate: no memory");
     return r->env.refusals != NULL && open_queue(r, e) && open_lanes(r, e) && start_workers(r, e) &&
            open_control(r, e) && start_watchdog(r, e) && run_lists_start(r, e) &&
            run_log_start(r, e);

@@ -9,6 +9,7 @@
 #include "session/courier.h"
 #include "session/inbound.h"
 #include "session/pickup.h"
+#include "session/rates.h"
 #include "session/refusals.h"
 
 enum { RUN_LISTENERS_MAX = 256, RUN_WORKERS_MAX = 64 };

@@ -51,6 +51,16 @@ struct acl_words {
     struct acl_position at; /* of the list */
 };
 
+/* At most so many a minute. */
+struct acl_rate_limit {
+    bool set;      /* of a profile: it has a limit of its own, which then stands */
+    uint32_t most; /* 0: as many as they like */
+    struct acl_position at;
+};
+struct acl_rate_limits {
+    struct acl_rate_limit v[ACL_RATE_BYS][ACL_RATES];
+};
+
 /* What holds for some clients or accounts apart. The first profile that holds both is theirs. */
 struct acl_profile_options {
     struct acl_position at;
@@ -59,6 +69,7 @@ struct acl_profile_options {
     /* Address patterns: user@domain, *@domain, *@*.domain, *, <>, /PCRE2/. None: all. */
     struct acl_words senders, recipients_allow, recipients_refuse;
     bool fixes_sender; /* so at MAIL it matters whose it is */
+    struct acl_rate_limits rates;
 };
 
 struct acl_options {
@@ -76,6 +87,7 @@ struct acl_options {
     size_t n_domains;
     struct acl_profile_options *profiles;
     size_t n_profiles;
+    struct acl_rate_limits rates; /* where the profile has none */
 };
 
 struct acl_policy;
@@ -100,6 +112,7 @@ enum acl_step {
     ACL_STEP_AUTHENTICATION, /* MAIL */
     ACL_STEP_SENDER,         /* MAIL */
     ACL_STEP_RELAY,          /* RCPT */
+    ACL_STEP_RATE,           /* the last of each stage: what is limited by the minute */
 };
 
 enum acl_verdict {
@@ -115,6 +128,9 @@ struct acl_reason {
     enum acl_stage stage;
     enum acl_step step; /* the one that settled it */
     unsigned need;      /* ACL_NEED: ACL_NEED_* bits, at least one */
+    /* ACL_NEED_RATES: take one of each that is not 0, all of them or none, where there is still
+     * less than that within the minute; the answer is in acl_facts.rates. */
+    uint32_t limits[ACL_RATE_BYS][ACL_RATES];
     char rule[48];      /* "access.relay", "domains[2]", "listeners[0].tls"; never empty */
     char entry[ACL_ENTRY_TEXT_MAX]; /* the list entry or domain that settled it, or "" */
     struct acl_position at;         /* of the entry where there is one, of the rule otherwise;
@@ -140,6 +156,9 @@ struct acl_reason {
  * that CONNECT and MAIL allowed. *reason is filled always. */
 enum acl_verdict acl_decide(const struct acl_policy *policy, enum acl_stage stage,
                             const struct acl_facts *facts, struct acl_reason *reason);
+
+/* The names of a limit, as in its rule and in the facts: "client.messages". */
+const char *acl_rate_name(enum acl_rate_by by, enum acl_rate rate);
 
 /* Where <postmaster> goes: the first local domain (without wildcard), else the host name. */
 const char *acl_postmaster_domain(const struct acl_policy *policy);

@@ -28,14 +28,16 @@ static enum acl_verdict allow(struct acl_reason *r)
 enum acl_verdict decide_need(struct acl_reason *r, unsigned facts)
 {
     r->need = facts;
-    PUT(r->why, "the answer hangs on what is not known yet:%s%s%s",
+    PUT(r->why, "the answer hangs on what is not known yet:%s%s%s%s",
         (facts & ACL_NEED_NAMES) != 0 ? " the client's host name" : "",
         (facts & ACL_NEED_TLS) != 0 ? " whether the session is under TLS" : "",
-        (facts & ACL_NEED_IDENTITY) != 0 ? " whether the client has authenticated" : "");
-    PUT(r->change, "find out%s%s%s",
+        (facts & ACL_NEED_IDENTITY) != 0 ? " whether the client has authenticated" : "",
+        (facts & ACL_NEED_RATES) != 0 ? " what was counted within the last minute" : "");
+    PUT(r->change, "find out%s%s%s%s",
         (facts & ACL_NEED_NAMES) != 0 ? " the client's confirmed host name" : "",
         (facts & ACL_NEED_TLS) != 0 ? " whether there is TLS" : "",
-        (facts & ACL_NEED_IDENTITY) != 0 ? " who has authenticated" : "");
+        (facts & ACL_NEED_IDENTITY) != 0 ? " who has authenticated" : "",
+        (facts & ACL_NEED_RATES) != 0 ? " what was counted" : "");
     return r->verdict = ACL_NEED;
 }
 
@@ -498,10 +500,8 @@ enum acl_verdict acl_decide(const struct acl_policy *policy, enum acl_stage stag
         PUT(reason->why, "the mail lies in the Pickup directory: who may write there may relay");
         return allow(reason);
     }
-    switch (stage) {
-    case ACL_CONNECT: return decide_connect(policy, facts, reason);
-    case ACL_MAIL: return decide_mail(policy, facts, reason);
-    case ACL_RCPT: return decide_rcpt(policy, facts, reason);
-    }
-    return decide_refuse(reason, ACL_DENY, 554, "5.7.1");
+    enum acl_verdict verdict = stage == ACL_CONNECT ? decide_connect(policy, facts, reason)
+                               : stage == ACL_MAIL  ? decide_mail(policy, facts, reason)
+                                                    : decide_rcpt(policy, facts, reason);
+    return verdict == ACL_ALLOW ? rate_decide(policy, facts, reason) : verdict;
 }

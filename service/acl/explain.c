@@ -1,6 +1,7 @@
 #include "acl/explain.h"
 
 #include "acl/policy.h"
+#include "acl/profile.h"
 
 #define CHANGE(r, ...) reason_put((r)->change, sizeof(r)->change, __VA_ARGS__)
 
@@ -72,6 +73,7 @@ static void turn(const struct acl_policy *p, const struct acl_facts *f, struct a
         add_at(r, &r->at);
         return;
     case ACL_STEP_RELAY: turn_relay(p, f, r); return;
+    case ACL_STEP_RATE: return; /* rate_passed has said it */
     }
     if (r->step != ACL_STEP_CONNECTION && r->change[0] == 's')
         add_at(r, &r->at);
@@ -93,6 +95,50 @@ static void pass(const struct acl_policy *p, const struct acl_facts *f, enum acl
     }
 }
 
+/* The limits by the minute that let the client pass. */
+static void pass_rates(const struct acl_policy *p, const struct acl_facts *f, enum acl_stage stage,
+                       struct acl_explanation *x)
+{
+    for (size_t i = 0; i < (size_t)ACL_RATE_BYS * ACL_RATES; i++) {
+        struct acl_reason r;
+        if (rate_passed(p, f, stage, (enum acl_rate_by)(i / ACL_RATES),
+                        (enum acl_rate)(i % ACL_RATES), &r))
+            *push(x) = r;
+    }
+}
+
+/* What the stage would say if nothing were counted: the step before the limits. */
+static void decide_uncounted(const struct acl_policy *p, enum acl_stage stage,
+                             const struct acl_facts *facts, struct acl_reason *r)
+{
+    struct acl_facts uncounted = *facts;
+    uncounted.rates = (struct acl_rate_facts){.state = FACT_VALUE};
+    (void)acl_decide(p, stage, &uncounted, r);
+}
+
+/* One stage: the steps that let the client pass, and what settled it. */
+static enum acl_verdict explain_stage(const struct acl_policy *policy, enum acl_stage stage,
+                                      const struct acl_facts *facts, struct acl_explanation *out)
+{
+    struct acl_reason r, before;
+    enum acl_verdict verdict = acl_decide(policy, stage, facts, &r);
+    before = r;
+    if (r.step == ACL_STEP_RATE)
+        decide_uncounted(policy, stage, facts, &before);
+    if (stage == ACL_MAIL && facts->origin == ACL_FROM_NETWORK && before.step != ACL_STEP_RATE)
+        pass(policy, facts, before.step, out);
+    if (r.step == ACL_STEP_RATE && before.step != ACL_STEP_RATE)
+        *push(out) = before;
+    bool last = verdict == ACL_ALLOW && stage == ACL_RCPT; /* the rule that grants closes it */
+    if (verdict == ACL_ALLOW && !last)
+        *push(out) = r;
+    if (verdict == ACL_ALLOW || r.step == ACL_STEP_RATE)
+        pass_rates(policy, facts, stage, out);
+    if (verdict != ACL_ALLOW || last)
+        *push(out) = r;
+    return verdict;
+}
+
 void acl_explain(const struct acl_policy *policy, const struct acl_facts *facts,
                  struct acl_explanation *out)
 {
@@ -100,12 +146,7 @@ void acl_explain(const struct acl_policy *policy, const struct acl_facts *facts,
     out->outcome = ACL_ALLOWED;
     for (enum acl_stage stage = ACL_CONNECT; stage <= ACL_RCPT && out->outcome == ACL_ALLOWED;
          stage++) {
-        struct acl_reason r;
-        enum acl_verdict verdict = acl_decide(policy, stage, facts, &r);
-        if (stage == ACL_MAIL && facts->origin == ACL_FROM_NETWORK)
-            pass(policy, facts, r.step, out);
-        *push(out) = r;
-        switch (verdict) {
+        switch (explain_stage(policy, stage, facts, out)) {
         case ACL_ALLOW: break;
         case ACL_DENY: out->outcome = ACL_REFUSED; break;
         case ACL_DEFER:
@@ -148,6 +189,7 @@ const char *acl_step_name(enum acl_step step)
     case ACL_STEP_TLS: return "tls";
     case ACL_STEP_AUTHENTICATION: return "authentication";
     case ACL_STEP_SENDER: return "sender";
+    case ACL_STEP_RATE: return "rate";
     case ACL_STEP_RELAY: break;
     }
     return "relay";

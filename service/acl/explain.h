@@ -13,7 +13,7 @@ enum acl_outcome {
     ACL_CANNOT_TELL, /* exit 2: DEFER or NEED */
 };
 
-enum { ACL_STEPS = 5 };
+enum { ACL_STEPS = 11 }; /* the five, and six limits by the minute */
 
 struct acl_explanation {
     enum acl_outcome outcome;

@@ -44,6 +44,21 @@ enum {
     ACL_NEED_NAMES = 1,
     ACL_NEED_TLS = 2,
     ACL_NEED_IDENTITY = 4,
+    ACL_NEED_RATES = 8, /* alone: all else allows; acl_reason.limits says what is to be counted */
+};
+
+/* What is counted by the minute, and whose. */
+enum acl_rate { ACL_RATE_CONNECTIONS, ACL_RATE_MESSAGES, ACL_RATE_RECIPIENTS, ACL_RATES };
+enum acl_rate_by { ACL_BY_CLIENT, ACL_BY_ACCOUNT, ACL_RATE_BYS };
+
+struct acl_rate_use {
+    uint32_t used;   /* within the last minute, without what is asked for now */
+    uint32_t wait_s; /* until there is room again, where there is none; for people */
+};
+
+struct acl_rate_facts {
+    enum acl_fact_state state; /* FACT_VALUE: counted; else nobody has looked yet */
+    struct acl_rate_use use[ACL_RATE_BYS][ACL_RATES];
 };
 
 struct acl_facts {
@@ -58,6 +73,7 @@ struct acl_facts {
                                  */
     struct acl_path sender;     /* from ACL_MAIL on */
     struct acl_path recipient;  /* ACL_RCPT */
+    struct acl_rate_facts rates;
 };
 
 #endif

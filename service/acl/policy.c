@@ -102,8 +102,7 @@ void reason_append_at(char *out, size_t size, const struct acl_position *at)
         reason_append(out, size, " (%s:%u)", at->file == NULL ? "" : at->file, at->line);
 }
 
-/* A position whose file name is the policy's own. */
-static bool keep_at(struct acl_policy *p, const struct acl_position *from, struct acl_position *to)
+bool policy_keep_at(struct acl_policy *p, const struct acl_position *from, struct acl_position *to)
 {
     *to = *from;
     if (from->file == NULL)
@@ -116,8 +115,8 @@ static bool keep_control(struct acl_policy *p, const struct acl_control_options 
                          struct control *control)
 {
     control->grant = options->grant;
-    return keep_at(p, &options->grant_at, &control->grant_at) &&
-           keep_at(p, &options->list_at, &control->list_at);
+    return policy_keep_at(p, &options->grant_at, &control->grant_at) &&
+           policy_keep_at(p, &options->list_at, &control->list_at);
 }
 
 static bool keep_listeners(struct acl_policy *p, const struct acl_options *options)
@@ -132,8 +131,8 @@ static bool keep_listeners(struct acl_policy *p, const struct acl_options *optio
         const struct acl_listener_options *from = &options->listeners[i];
         struct acl_listener_options *to = &p->listeners[i];
         *to = *from;
-        if (!keep_at(p, &from->at, &to->at) || !keep_at(p, &from->tls_at, &to->tls_at) ||
-            !keep_at(p, &from->anonymous_at, &to->anonymous_at))
+        if (!policy_keep_at(p, &from->at, &to->at) || !policy_keep_at(p, &from->tls_at, &to->tls_at) ||
+            !policy_keep_at(p, &from->anonymous_at, &to->anonymous_at))
             return false;
     }
     return true;
@@ -161,7 +160,7 @@ static bool keep_domain(struct acl_policy *p, const struct acl_domain_options *f
     d->name = arena_str(&p->memory, from->name == NULL ? "" : from->name);
     d->local = from->type == ACL_DOMAIN_LOCAL;
     d->relay = from->type == ACL_DOMAIN_REMOTE && from->relay;
-    if (d->name == NULL || !keep_at(p, &from->at, &d->at))
+    if (d->name == NULL || !policy_keep_at(p, &from->at, &d->at))
         return false;
     if (!host_name_ok(name)) {
         reason_put(text, sizeof text,
@@ -215,10 +214,11 @@ static bool keep_all(struct acl_policy *p, const struct acl_options *options,
     p->hostname = arena_str(&p->memory, options->hostname == NULL ? "" : options->hostname);
     return p->hostname != NULL && keep_control(p, &options->connection, &p->connection) &&
            keep_control(p, &options->relay, &p->relay) &&
-           keep_at(p, &options->relay_authenticated_at, &p->relay_authenticated_at) &&
-           keep_at(p, &options->anonymous_at, &p->anonymous_at) &&
-           keep_at(p, &options->hostname_at, &p->hostname_at) && keep_listeners(p, options) &&
-           keep_domains(p, options, problems) && profiles_make(p, options, problems);
+           policy_keep_at(p, &options->relay_authenticated_at, &p->relay_authenticated_at) &&
+           policy_keep_at(p, &options->anonymous_at, &p->anonymous_at) &&
+           policy_keep_at(p, &options->hostname_at, &p->hostname_at) && keep_listeners(p, options) &&
+           keep_domains(p, options, problems) && profiles_make(p, options, problems) &&
+           rates_make(p, &options->rates, &p->rates);
 }
 
 /* Seals the caller's list, or makes an empty one in its place. */

@@ -42,11 +42,16 @@ struct acl_policy {
     struct name_table exact, suffix;
     struct profile *profiles;
     size_t n_profiles;
+    struct acl_rate_limits rates;
+    bool has_rates; /* somewhere */
     uint32_t postmaster; /* index of the first local domain without wildcard, or NAME_NONE */
 };
 
 /* The domain entry that holds the name: exact, else the longest wildcard; NULL = not listed. */
 const struct policy_domain *policy_domain_find(const struct acl_policy *p, struct span name);
+
+/* policy.c: a position whose file name is the policy's own. */
+bool policy_keep_at(struct acl_policy *p, const struct acl_position *from, struct acl_position *to);
 
 /* decide.c: the reason of a step that let the client pass, where a later one of its stage settles
  * it. */

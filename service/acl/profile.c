@@ -27,6 +27,7 @@ static bool make_profile(struct acl_policy *p, const struct acl_profile_options 
         to->accounts[to->n_accounts] = account;
     }
     return (from->clients == NULL || acl_list_seal(from->clients, &e)) &&
+           rates_make(p, &from->rates, &to->rates) &&
            address_set_make(&p->memory, &from->senders, &to->senders, problems) &&
            address_set_make(&p->memory, &from->recipients_allow, &to->allow, problems) &&
            address_set_make(&p->memory, &from->recipients_refuse, &to->refuse, problems);
@@ -83,9 +84,10 @@ static enum acl_match client_of(const struct profile *x, const struct acl_facts 
                               : acl_list_match(x->clients, &f->client, &f->names, NULL);
 }
 
-/* Whether it is this client's; the facts that it hangs on are added to *need. */
-static enum acl_match holds(const struct profile *x, const struct acl_facts *f, unsigned *need)
+enum acl_match profile_holds(const struct profile *x, const struct acl_facts *f, unsigned *need)
 {
+    if (x == NULL)
+        return ACL_MATCH_YES;
     enum acl_match account = account_of(x, f);
     enum acl_match client = account == ACL_MATCH_NO ? ACL_MATCH_NO : client_of(x, f);
     if (account == ACL_MATCH_NO || client == ACL_MATCH_NO)
@@ -103,7 +105,7 @@ size_t acl_profile_of(const struct acl_policy *policy, const struct acl_facts *f
 {
     unsigned need = 0;
     for (size_t i = 0; i < policy->n_profiles && facts->origin == ACL_FROM_NETWORK; i++) {
-        enum acl_match match = holds(&policy->profiles[i], facts, &need);
+        enum acl_match match = profile_holds(&policy->profiles[i], facts, &need);
         if (match != ACL_MATCH_NO)
             return match == ACL_MATCH_YES ? i + 1 : 0;
     }
@@ -119,8 +121,7 @@ static void name_rule(const struct acl_policy *p, const struct profile *x, const
     r->at = *at;
 }
 
-/* Which profile is his hangs on what is not known, or could not be found out; and they differ. */
-static enum acl_verdict unsure(const struct acl_policy *p, const struct profile *first,
+enum acl_verdict profile_unsure(const struct acl_policy *p, const struct profile *first,
                                unsigned need, struct acl_reason *r)
 {
     enum acl_stage stage = r->stage;
@@ -133,7 +134,7 @@ static enum acl_verdict unsure(const struct acl_policy *p, const struct profile 
     COPY(r->hint, "for now: who you are could not be found out");
     PUT(r->why, "whether %s is this client's could not be found out", r->rule);
     COPY(r->change, "repair the reverse DNS of the client, or list its address in the profile");
-    return decide_refuse(r, ACL_DEFER, 450, "4.7.1");
+    return decide_refuse(r, ACL_DEFER, stage == ACL_CONNECT ? 421 : 450, "4.7.1");
 }
 
 static enum acl_verdict too_hard(struct acl_reason *r)
@@ -262,7 +263,7 @@ enum acl_verdict profile_decide(const struct acl_policy *p, const struct acl_fac
     bool sure = false, asked = false, agree = true, failed = false, same_rule = true;
     for (size_t i = 0; !sure && i <= p->n_profiles; i++) {
         const struct profile *x = i < p->n_profiles ? &p->profiles[i] : NULL;
-        enum acl_match match = x == NULL ? ACL_MATCH_YES : holds(x, f, &need);
+        enum acl_match match = profile_holds(x, f, &need);
         if (match == ACL_MATCH_NO || (x != NULL && f->origin != ACL_FROM_NETWORK))
             continue;
         sure = match == ACL_MATCH_YES;
@@ -282,5 +283,5 @@ enum acl_verdict profile_decide(const struct acl_policy *p, const struct acl_fac
     }
     if (agree && (same_rule || failed || need == 0))
         return r->verdict;
-    return unsure(p, first, failed ? 0 : need, r);
+    return profile_unsure(p, first, failed ? 0 : need, r);
 }

@@ -13,6 +13,7 @@ struct profile {
     size_t n_accounts; /* 0: all, logged in or not */
     struct address_set senders, allow, refuse;
     bool fixes_sender;
+    struct acl_rate_limits rates;
 };
 
 /* False: no memory. The lists of clients become the policy's once it is made. */
@@ -26,6 +27,26 @@ void profiles_drop(struct acl_policy *p);
  */
 enum acl_verdict profile_decide(const struct acl_policy *p, const struct acl_facts *f,
                                 enum acl_step step, struct acl_reason *r);
+
+/* Whether it is this client's; the facts that it hangs on are added to *need. x NULL: it is. */
+enum acl_match profile_holds(const struct profile *x, const struct acl_facts *f, unsigned *need);
+
+/* Whose profile it is hangs on what is not known (need), or could not be found out (need 0), and
+ * they differ. */
+enum acl_verdict profile_unsure(const struct acl_policy *p, const struct profile *first,
+                                unsigned need, struct acl_reason *r);
+
+/* rate.c: the step ACL_STEP_RATE of r->stage, asked when all else allows. *r stays as it is for an
+ * ALLOW. */
+enum acl_verdict rate_decide(const struct acl_policy *p, const struct acl_facts *f,
+                             struct acl_reason *r);
+bool rates_make(struct acl_policy *p, const struct acl_rate_limits *from,
+                struct acl_rate_limits *to);
+
+/* For the walk: the reason of a limit of this stage that lets the client pass; false: there is
+ * none. */
+bool rate_passed(const struct acl_policy *p, const struct acl_facts *f, enum acl_stage stage,
+                 enum acl_rate_by by, enum acl_rate rate, struct acl_reason *r);
 
 /* decide.c: the common ends of a decision. */
 enum acl_verdict decide_need(struct acl_reason *r, unsigned facts);

@@ -9,7 +9,7 @@
 enum { EXPLAIN_NAMES_MAX = 64 * 1024 };
 
 struct explain_options {
-    const char *config, *client, *host, *user, *listener, *from, *to, *batch, *test;
+    const char *config, *client, *host, *user, *listener, *from, *to, *counted, *batch, *test;
     bool tls, json, pickup, resolve;
 };
 
@@ -44,12 +44,15 @@ static bool read_request(const struct command_line *line, const struct explain_o
 {
     *r = (struct explain_request){
         .pickup = o->pickup, .user = o->user, .tls = o->tls, .from = o->from, .to = o->to};
+    struct err e = {0};
     if (o->from == NULL || o->to == NULL || (o->client == NULL) != o->pickup)
         *code = options_usage_error(line, "--client (or --pickup), --from and --to are needed");
     else if (o->client != NULL && !netaddr_parse(span_str(o->client), &r->client))
         *code = options_usage_error(line, "--client %s is no IP address", o->client);
     else if (o->user != NULL && o->user[0] == '\0')
         *code = options_usage_error(line, "--user is empty");
+    else if (o->counted != NULL && !explain_read_counted(o->counted, &r->counted, &e))
+        *code = options_usage_error(line, "--%s", e.text);
     else if (o->host != NULL && o->resolve)
         *code = options_usage_error(line, "--host and --resolve exclude each other");
     else
@@ -72,7 +75,7 @@ static bool find_listener(const struct command_line *line, const struct policy *
 static bool asks_who(const struct explain_options *o)
 {
     return o->user != NULL && o->client == NULL && o->host == NULL && o->listener == NULL &&
-           o->from == NULL && o->to == NULL && !o->tls && !o->pickup && !o->resolve;
+           o->from == NULL && o->to == NULL && o->counted == NULL && !o->tls && !o->pickup && !o->resolve;
 }
 
 static int explain_user(const struct explain_options *o)
@@ -144,7 +147,8 @@ static int explain_file(const struct explain_options *o)
 static bool has_facts(const struct explain_options *o)
 {
     return o->client != NULL || o->host != NULL || o->user != NULL || o->tls ||
-           o->listener != NULL || o->pickup || o->from != NULL || o->to != NULL || o->resolve;
+           o->listener != NULL || o->pickup || o->from != NULL || o->to != NULL || o->resolve ||
+           o->counted != NULL;
 }
 
 int command_explain(int argc, char **argv)
@@ -164,6 +168,10 @@ int command_explain(int argc, char **argv)
          .value = "ADDR",
          .help = "the listener, as its address stands in the file (default: the first)",
          .text = &o.listener},
+        {.name = "counted",
+         .value = "LIST",
+         .help = "this was counted within the minute: client.messages:60,account.recipients:5",
+         .text = &o.counted},
         {.name = "pickup",
          .help = "a file in the Pickup directory instead of a client",
          .flag = &o.pickup},
@@ -185,7 +193,7 @@ int command_explain(int argc, char **argv)
     };
     struct command_line line = {
         .usage = "postern explain [-c FILE] --client IP [--host NAME] [--user U] [--tls]\n"
-                 "                [--listener ADDR] --from A --to B [--json]\n"
+                 "                [--listener ADDR] [--counted LIST] --from A --to B [--json]\n"
                  "postern explain [-c FILE] --batch FILE | --test FILE [--json]\n"
                  "postern explain [-c FILE] --user U [--json]\n"
                  "postern explain [-c FILE] ID [--json]",

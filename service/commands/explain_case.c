@@ -92,6 +92,8 @@ static bool read_fact(const struct policy *p, char *key, char *value, struct exp
         return read_listener(p, value, r, e);
     if (strcmp(key, "tls") == 0)
         return read_bool(key, value, &r->tls, e);
+    if (strcmp(key, "counted") == 0)
+        return explain_read_counted(value, &r->counted, e);
     if (strcmp(key, "user") == 0)
         r->user = value[0] == '\0' ? NULL : value;
     else if (strcmp(key, "from") == 0)
@@ -100,7 +102,8 @@ static bool read_fact(const struct policy *p, char *key, char *value, struct exp
         r->to = value;
     else
         return err_set(e, ERR_PERM,
-                       "%.100s: no such word, expected client, host, user, tls, listener, from, to",
+                       "%.100s: no such word, expected client, host, user, tls, listener, counted, "
+                       "from, to",
                        key);
     return true;
 }

@@ -2,6 +2,7 @@
  * compares. docs/administration.md describes the form for administrators:
  *
  *   [case] client=IP|pickup [host=NAME[,NAME]|none|failed] [user=U] [tls=yes|no] [listener=ADDR|N]
+ *          [counted=client.messages:60,...]
  *          from=A to=B [-> allowed|refused|unknown [stage=S] [rule=R] [entry=E] [line=N]
  * [reply=TEXT] [change~ WORDS]]
  *

@@ -54,6 +54,38 @@ static bool acl_path_of(const struct smtp_path *from, char ascii[ROUTE_DOMAIN_MA
     return true;
 }
 
+static bool read_count(struct span item, struct acl_rate_facts *out)
+{
+    size_t colon = span_find(item, ':');
+    uint64_t n;
+    if (!span_u64(span_from(item, colon + 1), 1000000000, &n))
+        return false;
+    for (size_t i = 0; i < (size_t)ACL_RATE_BYS * ACL_RATES; i++) {
+        enum acl_rate_by by = (enum acl_rate_by)(i / ACL_RATES);
+        enum acl_rate rate = (enum acl_rate)(i % ACL_RATES);
+        if (!span_is(span_sub(item, 0, colon), acl_rate_name(by, rate)))
+            continue;
+        out->use[by][rate].used = (uint32_t)n;
+        return true;
+    }
+    return false;
+}
+
+bool explain_read_counted(const char *text, struct acl_rate_facts *out, struct err *e)
+{
+    struct span rest = span_str(text);
+    while (rest.n > 0) {
+        struct span item = span_sub(rest, 0, span_find(rest, ','));
+        if (!read_count(item, out))
+            return err_set(e, ERR_PERM,
+                           "counted: \"%.*s\", expected client or account, a dot, connections, "
+                           "messages or recipients, a colon and a number",
+                           SPAN_ARG(span_sub(item, 0, 100)));
+        rest = span_from(rest, item.n + 1);
+    }
+    return true;
+}
+
 /* A refusal that the grammar makes and no rule of the configuration. */
 static void refuse(struct explain_answer *out, enum acl_stage stage, unsigned code,
                    const char *enhanced, const char *text)
@@ -125,7 +157,9 @@ void explain_judge(const struct policy *p, const struct explain_request *r,
         .tls = r->tls ? FACT_VALUE : FACT_ABSENT,
         .identity_state = r->user != NULL ? FACT_VALUE : FACT_ABSENT,
         .identity = span_str(r->user),
+        .rates = r->counted,
     };
+    facts.rates.state = FACT_VALUE;
     struct identity id; /* the service's sessions have the canonical name */
     if (r->user != NULL && identity_resolve(span_str(r->user), &p->auth, &id) == IDENTITY_OK)
         facts.identity = span_str(id.canonical);

@@ -18,7 +18,11 @@ struct explain_request {
     const char *user;       /* NULL: not authenticated */
     bool tls;
     const char *from, *to; /* with or without angle brackets */
+    struct acl_rate_facts counted; /* as if this had been counted; zero: nothing yet */
 };
+
+/* "client.messages:60,account.recipients:5": what was counted within the minute. */
+bool explain_read_counted(const char *text, struct acl_rate_facts *out, struct err *e);
 
 struct explain_answer {
     struct acl_explanation walk; /* the last step settled it */

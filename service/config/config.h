@@ -155,6 +155,14 @@ struct config_authentication {
     struct config_throttle throttle;
 };
 
+/* So many a minute; 0: as many as they like. */
+struct config_rate {
+    uint64_t connections, messages, recipients;
+};
+struct config_rates {
+    struct config_rate client, account;
+};
+
 struct config_profile {
     struct config_pos at;
     const char *name;
@@ -165,6 +173,7 @@ struct config_profile {
     } recipients;
     const char *sender; /* "" = as the client gives it */
     enum config_profile_lf bare_lf;
+    struct config_rates rate; /* config_where tells which of them are given; the others: limits */
 };
 
 struct config_access {
@@ -195,6 +204,7 @@ struct config_limits {
     uint64_t errors;             /* bad commands before 421 */
     uint64_t memory;             /* bodies of all sessions together */
     uint64_t message_memory;     /* one body; what is more goes to the store at once */
+    struct config_rates rate;    /* where the profile says nothing else */
 };
 
 struct config_credentials {

@@ -264,6 +264,25 @@ static bool build_account_words(struct policy *p, const struct config_list *from
     return true;
 }
 
+/* base: "limits" or "access.profiles[2]". */
+static void build_rates(const struct policy *p, const struct config_rates *from, const char *base,
+                        struct acl_rate_limits *to)
+{
+    const struct config_rate *by[ACL_RATE_BYS] = {&from->client, &from->account};
+    for (size_t i = 0; i < ACL_RATE_BYS; i++) {
+        const uint64_t most[ACL_RATES] = {by[i]->connections, by[i]->messages, by[i]->recipients};
+        for (size_t rate = 0; rate < ACL_RATES; rate++) {
+            char key[KEY_MAX];
+            struct acl_rate_limit *limit = &to->v[i][rate];
+            (void)snprintf(key, sizeof key, "%s.rate.%s", base,
+                           acl_rate_name((enum acl_rate_by)i, (enum acl_rate)rate));
+            struct config_pos at = config_where(p->config, key, &limit->set);
+            limit->most = (uint32_t)most[rate];
+            limit->at = (struct acl_position){p->config->path, at.line, at.column};
+        }
+    }
+}
+
 static bool build_profile(struct policy *p, size_t i, struct lists_context *x,
                           struct acl_profile_options *to)
 {
@@ -272,6 +291,7 @@ static bool build_profile(struct policy *p, size_t i, struct lists_context *x,
     (void)snprintf(base, sizeof base, "access.profiles[%zu]", i);
     to->at = (struct acl_position){p->config->path, from->at.line, from->at.column};
     to->fixes_sender = from->sender[0] != '\0';
+    build_rates(p, &from->rate, base, &to->rates);
     (void)snprintf(key, sizeof key, "%s.clients", base);
     if (from->clients.count > 0 && !lists_load(x, &from->clients, key, &to->clients))
         return false;
@@ -337,6 +357,8 @@ static bool observe_connections(struct policy *p, struct acl_options *o,
 {
     struct acl_options written = *o;
     written.relay.list = NULL;
+    written.n_profiles = 0; /* their lists of clients are for the policy in force */
+    written.rates = (struct acl_rate_limits){0};
     o->connection = (struct acl_control_options){.grant = ACL_ALL_EXCEPT,
                                                  .grant_at = acl_at(p, "access.mode"),
                                                  .list_at = acl_at(p, "access.mode")};
@@ -366,6 +388,7 @@ static bool build_acl(struct policy *p, const struct policy_machine *machine,
     };
     struct acl_problems problems;
     struct err e = {0};
+    build_rates(p, &c->limits.rate, "limits", &o.rates);
     acl_problems_init(&problems);
     bool ok = build_acl_lists(p, machine, &o, m) && build_acl_listeners(p, &o) &&
               build_acl_domains(p, &o, m);

@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 
 struct courier;
+struct rates;
 struct refusals;
 
 struct session_counters {
@@ -36,6 +37,7 @@ struct session_env {
     struct lane *file_lane; /* Drop, Badmail, Pickup */
     struct auth *auth;      /* NULL: no accounts are configured */
     struct refusals *refusals;
+    struct rates *rates;
     struct acceptor *acceptor;
     struct courier *courier;
     const char *data_directory;

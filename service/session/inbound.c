@@ -407,7 +407,7 @@ static void on_tls(struct conn *conn, void *arg, const struct conn_tls_result *r
     secret_wipe_bytes(&binding, sizeof binding);
     free(s->identity);
     s->identity = NULL;
-    s->authentication_failed = false;
+    s->account_counted = s->authentication_failed = false;
     s->helo[0] = '\0';
     if (!s->engine_live) {
         begin_engine(s, true);

@@ -5,6 +5,7 @@
 #include "acl/explain.h"
 #include "base/log.h"
 #include "route/route.h"
+#include "session/rates.h"
 #include "session/refusals.h"
 
 #include <stdio.h>
@@ -169,15 +170,37 @@ void inbound_access_forget(struct inbound *s)
 
 /* ---- the three stages ---- */
 
+/* All else allows: counts it, and asks again with what was counted. A connection is counted once
+ * for an account, with its first message. */
+static enum acl_verdict decide_counted(struct inbound *s, enum acl_stage stage,
+                                       struct acl_facts *facts, struct acl_reason *reason)
+{
+    uint32_t limits[ACL_RATE_BYS][ACL_RATES];
+    memcpy(limits, reason->limits, sizeof limits);
+    uint32_t *connections = &limits[ACL_BY_ACCOUNT][ACL_RATE_CONNECTIONS];
+    if (s->account_counted)
+        *connections = 0;
+    rates_take(s->desk->env->rates, inbound_now(s), &s->peer.ip, facts->identity, limits,
+               &facts->rates);
+    enum acl_verdict verdict = acl_decide(s->policy->acl, stage, facts, reason);
+    if (verdict == ACL_ALLOW && *connections > 0)
+        s->account_counted = true;
+    return verdict;
+}
+
 /* True: allowed. Otherwise it was refused, or waits. */
 static bool decide(struct inbound *s, enum acl_stage stage, uint32_t token,
                    const struct acl_facts *facts, const struct smtp_path *path,
                    const struct smtp_rcpt_params *params, struct acl_reason *reason)
 {
-    switch (acl_decide(s->policy->acl, stage, facts, reason)) {
+    struct acl_facts counted = *facts;
+    enum acl_verdict verdict = acl_decide(s->policy->acl, stage, facts, reason);
+    if (verdict == ACL_NEED && reason->need == ACL_NEED_RATES)
+        verdict = decide_counted(s, stage, &counted, reason);
+    switch (verdict) {
     case ACL_ALLOW: return true;
     case ACL_DENY:
-    case ACL_DEFER: refuse(s, token, facts, reason); return false;
+    case ACL_DEFER: refuse(s, token, &counted, reason); return false;
     case ACL_NEED: wait_for_names(s, stage, token, path, params); return false;
     }
     return false;

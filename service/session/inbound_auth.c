@@ -53,6 +53,7 @@ static void accepted(struct inbound *s, const struct auth_step *step)
     memcpy(identity, step->identity, n);
     free(s->identity);
     s->identity = identity;
+    s->account_counted = false;
     s->authentication_failed = false;
     atomic_fetch_add(&s->desk->env->counters.auth_ok, 1);
     inbound_reply(s, s->auth_token, 235, "2.7.0", "Authentication successful");

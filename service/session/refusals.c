@@ -140,6 +140,22 @@ static json_t *text_of(struct span s)
     return escaped;
 }
 
+/* What was counted within the minute, by the names of the limits; null where nobody counted. */
+static json_t *counted_of(const struct acl_facts *f)
+{
+    if (f->rates.state != FACT_VALUE)
+        return json_null();
+    json_t *counted = json_object();
+    for (size_t i = 0; i < (size_t)ACL_RATE_BYS * ACL_RATES; i++) {
+        enum acl_rate_by by = (enum acl_rate_by)(i / ACL_RATES);
+        enum acl_rate rate = (enum acl_rate)(i % ACL_RATES);
+        if (f->rates.use[by][rate].used > 0)
+            json_object_set_new(counted, acl_rate_name(by, rate),
+                                json_integer(f->rates.use[by][rate].used));
+    }
+    return counted;
+}
+
 static json_t *facts_of(const struct refusal *what)
 {
     static const char *const states[] = {[FACT_UNKNOWN] = "unknown",
@@ -156,13 +172,14 @@ static json_t *facts_of(const struct refusal *what)
     const char *listener = f->listener < what->policy->listener_count
                                ? what->policy->listeners[f->listener].config->address.text
                                : "";
-    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:b, s:s, s:o, s:b, s:o, s:o, s:o}", "origin",
+    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:b, s:s, s:o, s:b, s:o, s:o, s:o, s:o}", "origin",
                      f->origin == ACL_FROM_PICKUP ? "pickup" : "network", "client", client,
                      "names_state", states[f->names.state], "names", names, "listener", listener,
                      "tls", f->tls == FACT_VALUE, "identity_state", states[f->identity_state],
                      "identity", text_of(f->identity), "authentication_failed",
                      f->authentication_failed, "helo", text_of(what->helo), "from",
-                     text_of(f->sender.text), "to", text_of(f->recipient.text));
+                     text_of(f->sender.text), "to", text_of(f->recipient.text), "counted",
+                     counted_of(f));
 }
 
 static char *json_of(const struct refusal *what)
