@@ -131,7 +131,7 @@ struct acl_reason {
     /* ACL_NEED_RATES: take one of each that is not 0, all of them or none, where there is still
      * less than that within the minute; the answer is in acl_facts.rates. */
     uint32_t limits[ACL_RATE_BYS][ACL_RATES];
-    char rule[48];      /* "access.relay", "domains[2]", "listeners[0].tls"; never empty */
+    char rule[48]; /* "access.relay", "domains[2]", "listeners[0].tls"; never empty */
     char entry[ACL_ENTRY_TEXT_MAX]; /* the list entry or domain that settled it, or "" */
     struct acl_position at;         /* of the entry where there is one, of the rule otherwise;
                                        file is borrowed from the policy */

@@ -131,7 +131,8 @@ static bool keep_listeners(struct acl_policy *p, const struct acl_options *optio
         const struct acl_listener_options *from = &options->listeners[i];
         struct acl_listener_options *to = &p->listeners[i];
         *to = *from;
-        if (!policy_keep_at(p, &from->at, &to->at) || !policy_keep_at(p, &from->tls_at, &to->tls_at) ||
+        if (!policy_keep_at(p, &from->at, &to->at) ||
+            !policy_keep_at(p, &from->tls_at, &to->tls_at) ||
             !policy_keep_at(p, &from->anonymous_at, &to->anonymous_at))
             return false;
     }
@@ -216,9 +217,9 @@ static bool keep_all(struct acl_policy *p, const struct acl_options *options,
            keep_control(p, &options->relay, &p->relay) &&
            policy_keep_at(p, &options->relay_authenticated_at, &p->relay_authenticated_at) &&
            policy_keep_at(p, &options->anonymous_at, &p->anonymous_at) &&
-           policy_keep_at(p, &options->hostname_at, &p->hostname_at) && keep_listeners(p, options) &&
-           keep_domains(p, options, problems) && profiles_make(p, options, problems) &&
-           rates_make(p, &options->rates, &p->rates);
+           policy_keep_at(p, &options->hostname_at, &p->hostname_at) &&
+           keep_listeners(p, options) && keep_domains(p, options, problems) &&
+           profiles_make(p, options, problems) && rates_make(p, &options->rates, &p->rates);
 }
 
 /* Seals the caller's list, or makes an empty one in its place. */

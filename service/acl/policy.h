@@ -43,7 +43,7 @@ struct acl_policy {
     struct profile *profiles;
     size_t n_profiles;
     struct acl_rate_limits rates;
-    bool has_rates; /* somewhere */
+    bool has_rates;      /* somewhere */
     uint32_t postmaster; /* index of the first local domain without wildcard, or NAME_NONE */
 };
 

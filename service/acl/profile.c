@@ -122,7 +122,7 @@ static void name_rule(const struct acl_policy *p, const struct profile *x, const
 }
 
 enum acl_verdict profile_unsure(const struct acl_policy *p, const struct profile *first,
-                               unsigned need, struct acl_reason *r)
+                                unsigned need, struct acl_reason *r)
 {
     enum acl_stage stage = r->stage;
     enum acl_step step = r->step;

@@ -65,6 +65,7 @@ static struct acl_facts facts_at(enum acl_stage stage, const struct acl_facts *f
 struct choice {
     const struct profile *first; /* NULL: none is his */
     const struct acl_rate_limit *limit;
+    uint32_t least; /* the smallest limit of theirs; 0: none has one */
     unsigned need;
     bool failed, agree;
 };
@@ -82,6 +83,8 @@ static void choose(const struct acl_policy *p, const struct acl_facts *f, enum a
         const struct acl_rate_limit *limit = limit_of(p, x, by, rate);
         sure = match == ACL_MATCH_YES;
         out->failed = out->failed || match == ACL_MATCH_FAILED;
+        if (limit->most > 0 && (out->least == 0 || limit->most < out->least))
+            out->least = limit->most;
         if (out->limit == NULL) {
             out->first = x;
             out->limit = limit;
@@ -122,13 +125,16 @@ static const char *const what[] = {[ACL_RATE_CONNECTIONS] = "connections",
 static enum acl_verdict deny(const struct acl_facts *f, const struct acl_rate_limit *limit,
                              enum acl_rate_by by, enum acl_rate rate, struct acl_reason *r)
 {
-    static const unsigned codes[] = {[ACL_RATE_CONNECTIONS] = 421,
-                                     [ACL_RATE_MESSAGES] = 450,
-                                     [ACL_RATE_RECIPIENTS] = 452};
+    static const struct {
+        unsigned code;
+        const char *enhanced, *text;
+    } replies[] = {[ACL_RATE_CONNECTIONS] = {421, "4.7.0", "Too many connections, try again later"},
+                   [ACL_RATE_MESSAGES] = {450, "4.7.1", "Too many messages, try again later"},
+                   [ACL_RATE_RECIPIENTS] = {452, "4.7.1", "Too many recipients, try again later"}};
     const struct acl_rate_use *use = &f->rates.use[by][rate];
     char who[RATE_TEXT_MAX];
     put_who(f, by, who);
-    PUT(r->text, "Too many %s, try again later", what[rate]);
+    COPY(r->text, replies[rate].text);
     PUT(r->hint, "at most %u a minute%s", limit->most,
         by == ACL_BY_CLIENT ? "" : " for this account");
     PUT(r->why, "%s has %s %u %s within the last minute, and %u is the most%s", who, done[rate],
@@ -139,7 +145,7 @@ static enum acl_verdict deny(const struct acl_facts *f, const struct acl_rate_li
         PUT(r->change, "wait %u s, or ", use->wait_s);
     reason_append(r->change, sizeof r->change, "set %s: %u", r->rule, use->used + 1);
     reason_append_at(r->change, sizeof r->change, &limit->at);
-    return decide_refuse(r, ACL_DENY, codes[rate], rate == ACL_RATE_CONNECTIONS ? "4.7.0" : "4.7.1");
+    return decide_refuse(r, ACL_DENY, replies[rate].code, replies[rate].enhanced);
 }
 
 static enum acl_verdict whose_account(const struct acl_facts *f, unsigned need,
@@ -163,9 +169,9 @@ static enum acl_verdict judge(const struct acl_policy *p, const struct acl_facts
     if (by == ACL_BY_ACCOUNT && f->identity_state == FACT_ABSENT)
         return ACL_ALLOW;
     choose(p, f, by, rate, &c);
-    bool limited = !c.agree || c.limit->most > 0;
-    if (!limited)
-        return ACL_ALLOW;
+    uint32_t used = f->rates.use[by][rate].used;
+    if (c.least == 0 || (f->rates.state == FACT_VALUE && used < c.least))
+        return ACL_ALLOW; /* whosever it is */
     struct acl_reason mine = {.stage = r->stage, .step = ACL_STEP_RATE};
     if (!c.agree) {
         (void)profile_unsure(p, c.first, c.failed ? 0 : c.need, &mine);
@@ -175,8 +181,6 @@ static enum acl_verdict judge(const struct acl_policy *p, const struct acl_facts
     } else {
         name_rule(p, &c, by, rate, &mine);
         *most = c.limit->most;
-        if (f->rates.state == FACT_VALUE && f->rates.use[by][rate].used < c.limit->most)
-            return ACL_ALLOW;
         if (f->rates.state == FACT_VALUE)
             (void)deny(f, c.limit, by, rate, &mine);
         else
@@ -186,11 +190,11 @@ static enum acl_verdict judge(const struct acl_policy *p, const struct acl_facts
     return r->verdict;
 }
 
-/* What is to be found out comes before what is to be counted, and counting before a refusal by a
- * count: so that nothing is taken for a message that is not allowed. */
+/* What is settled comes first, and what is to be found out before what is to be counted: so that
+ * nothing is counted for what is not allowed. */
 static bool comes_first(const struct acl_reason *a, const struct acl_reason *b)
 {
-    static const int order[] = {[ACL_DEFER] = 0, [ACL_NEED] = 1, [ACL_DENY] = 2, [ACL_ALLOW] = 3};
+    static const int order[] = {[ACL_DENY] = 0, [ACL_DEFER] = 1, [ACL_NEED] = 2, [ACL_ALLOW] = 3};
     if (a->verdict == ACL_NEED && b->verdict == ACL_NEED)
         return a->need != ACL_NEED_RATES && b->need == ACL_NEED_RATES;
     return order[a->verdict] < order[b->verdict];

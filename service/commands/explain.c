@@ -75,7 +75,8 @@ static bool find_listener(const struct command_line *line, const struct policy *
 static bool asks_who(const struct explain_options *o)
 {
     return o->user != NULL && o->client == NULL && o->host == NULL && o->listener == NULL &&
-           o->from == NULL && o->to == NULL && o->counted == NULL && !o->tls && !o->pickup && !o->resolve;
+           o->from == NULL && o->to == NULL && o->counted == NULL && !o->tls && !o->pickup &&
+           !o->resolve;
 }
 
 static int explain_user(const struct explain_options *o)

@@ -17,7 +17,7 @@ struct explain_request {
     struct acl_names names; /* --host: a value; none and not looked up: unknown */
     const char *user;       /* NULL: not authenticated */
     bool tls;
-    const char *from, *to; /* with or without angle brackets */
+    const char *from, *to;         /* with or without angle brackets */
     struct acl_rate_facts counted; /* as if this had been counted; zero: nothing yet */
 };
 

@@ -172,14 +172,13 @@ static json_t *facts_of(const struct refusal *what)
     const char *listener = f->listener < what->policy->listener_count
                                ? what->policy->listeners[f->listener].config->address.text
                                : "";
-    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:b, s:s, s:o, s:b, s:o, s:o, s:o, s:o}", "origin",
-                     f->origin == ACL_FROM_PICKUP ? "pickup" : "network", "client", client,
-                     "names_state", states[f->names.state], "names", names, "listener", listener,
-                     "tls", f->tls == FACT_VALUE, "identity_state", states[f->identity_state],
-                     "identity", text_of(f->identity), "authentication_failed",
-                     f->authentication_failed, "helo", text_of(what->helo), "from",
-                     text_of(f->sender.text), "to", text_of(f->recipient.text), "counted",
-                     counted_of(f));
+    return json_pack(
+        "{s:s, s:s, s:s, s:o, s:s, s:b, s:s, s:o, s:b, s:o, s:o, s:o, s:o}", "origin",
+        f->origin == ACL_FROM_PICKUP ? "pickup" : "network", "client", client, "names_state",
+        states[f->names.state], "names", names, "listener", listener, "tls", f->tls == FACT_VALUE,
+        "identity_state", states[f->identity_state], "identity", text_of(f->identity),
+        "authentication_failed", f->authentication_failed, "helo", text_of(what->helo), "from",
+        text_of(f->sender.text), "to", text_of(f->recipient.text), "counted", counted_of(f));
 }
 
 static char *json_of(const struct refusal *what)

@@ -142,6 +142,11 @@ def extend(config, key, rest):
                                   **({"relay": True} if key == "relay-domain" else {})})
     elif key == "profile":
         access.setdefault("profiles", []).append({"name": "p", "recipients": {}})
+    elif key in ("rate", "profile-rate"):
+        name, n = rest.split()
+        by, what = name.split(".")
+        where = access["profiles"][-1] if key == "profile-rate" else config.setdefault("limits", {})
+        where.setdefault("rate", {}).setdefault(by, {})[what] = int(n)
     elif key.startswith("profile-"):
         part = {"client": "clients", "account": "accounts", "sender": "senders"}.get(key[8:])
         profile = access["profiles"][-1]
@@ -157,7 +162,7 @@ def extend(config, key, rest):
 
 
 ONLY_THE_ENGINE = ("authfailed=", "user=unknown", "user=failed", "tls=unknown", "tls=failed",
-                   "origin=")
+                   "origin=", "counted=unknown")
 
 
 def as_case(case):

@@ -11,11 +11,13 @@
  *     local NAME | remote NAME | relay-domain NAME
  *     profile                     begins a profile; then profile-client TEXT, profile-account NAME,
  *                                 profile-sender, profile-allow and profile-refuse PATTERN
+ *     rate NAME N                 a limit by the minute, "rate client.messages 60";
+ *     profile-rate NAME N         the same of the profile
  *   faulty WORDS                  the policy before has a problem whose text holds the words
  *   open yes|no [rule=R] [entry=E]
  *   case KEY=VALUE... -> allowed|refused|unknown KEY=VALUE...
  *     client= listener= host=NAME[,NAME]|unknown|failed tls=yes|unknown user=NAME|unknown
- *     authfailed=yes origin=pickup from= to=
+ *     authfailed=yes origin=pickup from= to= counted=NAME:N[,NAME:N]|unknown (left out: nothing)
  *     stage= rule= entry= line=(of the case file) reply=550 status=5.7.1 hint~ text~ change~
  *
  * Every refused case is then tried again with the change that its reason proposes: that must turn
@@ -47,6 +49,7 @@ struct profile_lines {
     unsigned line;
     struct entry_line parts[PROFILE_PARTS][8]; /* in the order of part_names */
     size_t n[PROFILE_PARTS];
+    struct acl_rate_limits rates;
 };
 
 static const char *const part_names[PROFILE_PARTS] = {
@@ -66,6 +69,7 @@ struct spec {
     size_t n_domains;
     struct profile_lines profiles[PROFILES_MAX];
     size_t n_profiles;
+    struct acl_rate_limits rates;
 };
 
 struct question {
@@ -118,7 +122,8 @@ static void build_profiles(const struct spec *s, struct acl_profile_options *out
             .accounts = words_of(x, 1, words[i]),
             .senders = words_of(x, 2, words[i]),
             .recipients_allow = words_of(x, 3, words[i]),
-            .recipients_refuse = words_of(x, 4, words[i])};
+            .recipients_refuse = words_of(x, 4, words[i]),
+            .rates = x->rates};
     }
 }
 
@@ -138,6 +143,7 @@ static struct acl_policy *build(const struct spec *s, struct acl_problems *probl
     struct acl_options options = {
         .profiles = profiles,
         .n_profiles = s->n_profiles,
+        .rates = s->rates,
         .connection = {.grant = s->connection,
                        .list = build_list(s, s->connection_entries, s->n_connection, problems)},
         .relay = {.grant = s->relay, .list = build_list(s, s->relay_entries, s->n_relay, problems)},
@@ -213,12 +219,37 @@ static enum acl_grant grant_of(const char *word)
     return strcmp(word, "only") == 0 ? ACL_ONLY : ACL_ALL_EXCEPT;
 }
 
+/* "client.messages 60", or with another separator. */
+static void read_rate(const char *text, char separator, struct acl_rate_limits *limits,
+                      struct acl_rate_facts *facts)
+{
+    const char *number = strchr(text, separator);
+    for (size_t i = 0; number != NULL && i < (size_t)ACL_RATE_BYS * ACL_RATES; i++) {
+        size_t by = i / ACL_RATES, rate = i % ACL_RATES;
+        if (!span_is(span_of(text, (size_t)(number - text)),
+                     acl_rate_name((enum acl_rate_by)by, (enum acl_rate)rate)))
+            continue;
+        uint32_t n = (uint32_t)strtoul(number + 1, NULL, 10);
+        if (limits != NULL)
+            limits->v[by][rate] = (struct acl_rate_limit){true, n, {file_name, line_number, 3}};
+        else
+            facts->use[by][rate].used = n;
+        return;
+    }
+    fail_line("no such limit", text);
+}
+
 static bool read_profile_line(struct spec *s, const char *key, const char *rest)
 {
     if (strcmp(key, "profile") == 0) {
         assert_true(s->n_profiles < PROFILES_MAX);
         s->profiles[s->n_profiles] = (struct profile_lines){.line = line_number};
         s->n_profiles++;
+        return true;
+    }
+    if (strcmp(key, "profile-rate") == 0) {
+        assert_true(s->n_profiles > 0);
+        read_rate(rest, ' ', &s->profiles[s->n_profiles - 1].rates, NULL);
         return true;
     }
     for (size_t i = 0; i < PROFILE_PARTS; i++)
@@ -241,6 +272,8 @@ static bool read_policy_line(struct spec *s, const char *key, const char *rest)
         s->anonymous = s->authenticated = true;
         s->connection = ACL_ALL_EXCEPT;
         s->relay = ACL_ONLY;
+    } else if (strcmp(key, "rate") == 0) {
+        read_rate(rest, ' ', &s->rates, NULL);
     } else if (strcmp(key, "hostname") == 0) {
         (void)snprintf(s->hostname, sizeof s->hostname, "%s", rest);
     } else if (strcmp(key, "self") == 0) {
@@ -353,6 +386,15 @@ static void read_fact(struct question *q, struct span key, struct span value)
     } else if (span_is(key, "user")) {
         f->identity_state = state_of(value);
         f->identity = keep(q, value);
+    } else if (span_is(key, "counted")) {
+        f->rates.state = span_is(value, "unknown") ? FACT_UNKNOWN : FACT_VALUE;
+        while (f->rates.state == FACT_VALUE && value.n > 0) {
+            size_t comma = span_find(value, ',');
+            char one[TEXT_MAX];
+            assert_true(span_cstr(span_sub(value, 0, comma), one, sizeof one));
+            read_rate(one, ':', NULL, &f->rates);
+            value = span_from(value, comma + 1);
+        }
     } else if (span_is(key, "authfailed")) {
         f->authentication_failed = span_is(value, "yes");
     } else if (span_is(key, "origin")) {
@@ -378,6 +420,7 @@ static struct span next_word(struct span *line)
 static void read_question(struct question *q, struct span *line)
 {
     memset(q, 0, sizeof *q);
+    q->facts.rates.state = FACT_VALUE;
     q->facts.names.state = q->facts.tls = q->facts.identity_state = FACT_ABSENT;
     for (;;) {
         struct span word = next_word(line);
@@ -519,9 +562,25 @@ static bool apply_profile(struct spec *s, const struct acl_reason *r)
     return true;
 }
 
+/* "wait 12 s, or set access.profiles[0].rate.client.messages: 61 (...)" */
+static bool apply_rate(struct spec *s, const struct acl_reason *r)
+{
+    size_t index;
+    const char *set = strstr(r->change, "set "), *name = strstr(r->rule, "rate.");
+    assert_true(set != NULL && name != NULL);
+    assert_true(span_starts_nocase(span_str(set + 4), r->rule));
+    char text[TEXT_MAX];
+    (void)snprintf(text, sizeof text, "%s", set + 4 + (name + 5 - r->rule));
+    bool own = sscanf(r->rule, "access.profiles[%zu]", &index) == 1;
+    read_rate(text, ':', own ? &s->profiles[index].rates : &s->rates, NULL);
+    return true;
+}
+
 static bool apply(struct spec *s, struct question *q, const struct acl_reason *r)
 {
     char text[TEXT_MAX];
+    if (r->step == ACL_STEP_RATE)
+        return apply_rate(s, r);
     if (apply_profile(s, r))
         return true;
     const char *quoted = strstr(r->change, "add \"");
@@ -587,7 +646,8 @@ static void run_case(const struct spec *spec, const struct acl_policy *policy, s
         const struct acl_reason *step = &x.steps[i];
         assert_true(step->rule[0] != '\0' && step->why[0] != '\0');
         assert_true(step->change[0] != '\0' || q.facts.origin == ACL_FROM_PICKUP);
-        assert_true(i == 0 || x.steps[i - 1].step < step->step);
+        assert_true(i == 0 || x.steps[i - 1].step < step->step ||
+                    x.steps[i - 1].step == ACL_STEP_RATE);
         assert_true((step->verdict == ACL_ALLOW) == (i + 1 < x.n || x.outcome == ACL_ALLOWED));
     }
     assert_true((r->verdict == ACL_DENY || r->verdict == ACL_DEFER) == (r->code >= 400));

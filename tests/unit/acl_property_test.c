@@ -160,6 +160,14 @@ static void lookups_agree_with_a_linear_list(void **state)
 
 /* ---- decisions ----------------------------------------------------------------------------- */
 
+static void random_rates(struct acl_rate_limits *limits, unsigned one_in)
+{
+    for (size_t i = 0; i < (size_t)ACL_RATE_BYS * ACL_RATES; i++)
+        if (random_below(one_in) == 0)
+            limits->v[i / ACL_RATES][i % ACL_RATES] =
+                (struct acl_rate_limit){.set = true, .most = random_below(4)};
+}
+
 static struct acl_policy *random_policy(void)
 {
     struct acl_policy *policy;
@@ -207,6 +215,12 @@ static struct acl_policy *random_policy(void)
         .domains = domains,
         .n_domains = random_below(4),
     };
+    if (random_below(3) == 0)
+        random_rates(&options.rates, 2);
+    if (random_below(3) == 0)
+        random_rates(&profiles[0].rates, 3);
+    if (random_below(3) == 0)
+        random_rates(&profiles[1].rates, 3);
     acl_problems_init(&problems);
     assert_true(acl_policy_new(&options, &policy, &problems, &e));
     acl_problems_deinit(&problems);
@@ -235,16 +249,34 @@ static void set_recipient(struct acl_path *path)
                               .literal = pick[2][0] == '['};
 }
 
-/* Every way to know more than `from`: up to 4 name facts, 3 of TLS, 3 of identity. */
-enum { NAME_FACTS = 8, BOOL_FACTS = 3, ALL_FACTS = NAME_FACTS * BOOL_FACTS * BOOL_FACTS };
+/* Every way to know more than `from`: up to 8 name facts, 3 of TLS, 3 of identity,
+ * and two counts: nothing yet and a lot. */
+enum {
+    NAME_FACTS = 8,
+    BOOL_FACTS = 3,
+    RATE_FACTS = 2,
+    ALL_FACTS = NAME_FACTS * BOOL_FACTS * BOOL_FACTS * RATE_FACTS
+};
+
+static void set_counts(struct acl_rate_facts *rates, uint32_t used)
+{
+    rates->state = FACT_VALUE;
+    for (size_t i = 0; i < (size_t)ACL_RATE_BYS * ACL_RATES; i++)
+        rates->use[i / ACL_RATES][i % ACL_RATES].used = used;
+}
 
 static bool fill(const struct acl_facts *from, unsigned which, struct acl_facts *to,
                  struct span *name)
 {
     static const enum acl_fact_state known[BOOL_FACTS] = {FACT_FAILED, FACT_ABSENT, FACT_VALUE};
     unsigned names = which % NAME_FACTS, tls = which / NAME_FACTS % BOOL_FACTS,
-             login = which / NAME_FACTS / BOOL_FACTS;
+             login = which / NAME_FACTS / BOOL_FACTS % BOOL_FACTS,
+             counts = which / NAME_FACTS / BOOL_FACTS / BOOL_FACTS;
     *to = *from;
+    if (from->rates.state == FACT_UNKNOWN)
+        set_counts(&to->rates, counts * 100);
+    else if (counts > 0)
+        return false;
     if (from->names.state == FACT_UNKNOWN) {
         if (names < 6)
             *name = span_str(hosts[names]);
@@ -273,7 +305,9 @@ static void check_reason(const struct acl_reason *r)
     assert_true(r->rule[0] != '\0' && r->why[0] != '\0');
     assert_true((r->verdict == ACL_NEED) == (r->need != 0));
     assert_true((r->verdict == ACL_ALLOW) == (r->change[0] == '\0'));
-    if (r->verdict == ACL_DENY)
+    if (r->verdict == ACL_DENY && r->step == ACL_STEP_RATE)
+        assert_true(r->code >= 400 && r->code < 500 && r->enhanced[0] == '4' && r->text[0] != '\0');
+    else if (r->verdict == ACL_DENY)
         assert_true(r->code >= 500 && r->code < 600 && r->enhanced[0] == '5' && r->text[0] != '\0');
     else if (r->verdict == ACL_DEFER)
         assert_true(r->code >= 400 && r->code < 500 && r->enhanced[0] == '4' && r->text[0] != '\0');
@@ -294,6 +328,8 @@ static void check_need(const struct acl_policy *policy, enum acl_stage stage,
         assert_int_equal(facts->tls, FACT_UNKNOWN);
     if ((need & ACL_NEED_IDENTITY) != 0)
         assert_int_equal(facts->identity_state, FACT_UNKNOWN);
+    if ((need & ACL_NEED_RATES) != 0)
+        assert_true(need == ACL_NEED_RATES && facts->rates.state == FACT_UNKNOWN);
     for (unsigned which = 0; which < ALL_FACTS; which++) {
         struct acl_facts more;
         struct acl_reason r;
@@ -334,6 +370,8 @@ static void ask(const struct acl_policy *policy, size_t counts[4])
     struct acl_reason r, again;
     enum acl_stage stage = (enum acl_stage)random_below(3);
     set_recipient(&facts.recipient);
+    if (random_below(2) == 0)
+        set_counts(&facts.rates, random_below(5));
     if (random_below(3) != 0)
         facts.sender = (struct acl_path){.text = span_str("s@a.example"),
                                          .local = span_str("s"),
@@ -380,7 +418,8 @@ static void a_failed_name_never_allows_more_than_no_name(void **state)
             struct acl_facts facts = {.client = random_address(),
                                       .names = {.state = FACT_FAILED},
                                       .tls = FACT_ABSENT,
-                                      .identity_state = FACT_ABSENT};
+                                      .identity_state = FACT_ABSENT,
+                                      .rates = {.state = FACT_VALUE}};
             struct acl_reason r;
             set_recipient(&facts.recipient);
             if (acl_decide(policy, ACL_RCPT, &facts, &r) != ACL_ALLOW)
@@ -416,6 +455,7 @@ static void what_a_stranger_can_do_is_called_an_open_relay(void **state)
                                       .tls = FACT_VALUE,
                                       .identity_state = FACT_ABSENT,
                                       .listener = random_below(2),
+                                      .rates = {.state = FACT_VALUE},
                                       .recipient = {.text = span_str("v@victim.example"),
                                                     .local = span_str("v"),
                                                     .domain = span_str("victim.example")}};
