@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 const char *paths_default_config(void)
@@ -23,7 +25,9 @@ const char *paths_hosts_file(void)
 
 bool paths_control(const char *data_directory, char *out, size_t size)
 {
-    return paths_join(data_directory, "control.sock", out, size);
+    /* A longer one would be bound cut short, to another name. */
+    return paths_join(data_directory, "control.sock", out, size) &&
+           strlen(out) < sizeof((struct sockaddr_un *)0)->sun_path;
 }
 
 bool paths_is_absolute(const char *path)

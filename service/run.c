@@ -402,7 +402,8 @@ static bool open_control(struct run *r, struct err *e)
 {
     char path[PATH_TEXT_MAX];
     if (!paths_control(r->policy->data_directory, path, sizeof path))
-        return err_set(e, ERR_PERM, "%s: the path is too long", r->policy->data_directory);
+        return err_set(e, ERR_PERM, "data_directory %s: too long for the control socket in it",
+                       r->policy->data_directory);
     r->admin = (struct admin){.env = &r->env,
                               .home = r->main,
                               .desks = r->desk_list,

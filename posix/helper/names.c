@@ -87,7 +87,12 @@ enum local_account_result names_refused(const char *name, struct span account,
 {
     uid_t uid = UID_NOBODY - 1;
     gid_t gid;
-    if (find_account(name, &uid, &gid) == FOUND && uid == 0) {
+    enum found found = find_account(name, &uid, &gid);
+    if (found == FOUND_FAILED) {
+        (void)snprintf(text, LOCAL_ACCOUNT_TEXT_MAX, "the system cannot tell its uid now");
+        return LOCAL_ACCOUNT_UNAVAILABLE;
+    }
+    if (found == FOUND && uid == 0) {
         (void)snprintf(text, LOCAL_ACCOUNT_TEXT_MAX, "an account with uid 0 does not log in here");
         return LOCAL_ACCOUNT_DISABLED;
     }

@@ -391,6 +391,18 @@ def test_a_reload_that_is_refused_late_leaves_everything_as_it_was(make, tmp_pat
     assert "service.reloaded" in service.log()
 
 
+def test_a_data_directory_too_deep_for_its_socket_is_said(make, tmp_path):
+    deep = tmp_path / ("d" * 120)
+    service = make({"service": {"data_directory": str(deep)}})
+    service.start(wait=False)
+    assert service.process.wait(30) == 78
+    service.process = None
+    assert "too long for the control socket" in service.log()
+    assert "already in use" not in service.log()
+    done = service.cli("queue", "list")
+    assert done.returncode != 0 and "the path is too long" in done.stderr
+
+
 def test_the_data_directory_is_private(make):
     service = make().start()
     assert service.data.stat().st_mode & 0o007 == 0
