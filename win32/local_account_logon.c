@@ -1,20 +1,16 @@
 /* The Windows side of platform/local_account.h: LogonUserW with a network logon, which gives a
- * token and loads no profile. The token tells of guests and of groups and is closed at once. The
- * call has no deadline of its own (it may look for a domain controller for long): it runs on the
- * system's thread pool, and who waits for it stops waiting at the deadline. */
+ * token and loads no profile. The token tells of guests and of groups and is closed at once; the
+ * password is wiped as soon as the call is back. The call has no deadline of its own (it may look
+ * for a domain controller for long): it is a bounded one (bounded_call.h). */
 #include "platform/local_account.h"
 
 #include "base/secret.h"
 #include "platform/random.h"
+#include "win32/bounded_call.h"
 #include "win32/local_account_codes.h"
+#include "win32/logon_calls.h"
 #include "win32/text.h"
 
-#include <windows.h>
-
-#include <authz.h>
-#include <lm.h>
-#include <sddl.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,40 +18,25 @@
 enum {
     NAME_ROOM = 512,
     PASSWORD_ROOM = 1024,
-    LATE_MAX = 64, /* calls that nobody waits for any more; with so many none is begun */
     GROUPS_MAX = 64,
 };
 
 struct local_accounts {
+    struct logon_calls system;
     uint32_t deadline_ms;
 };
 
-static atomic_int late_calls;
-
-/* One question on its way: the one who asks and the pool hold it, the last one frees it. */
+/* One question on its way. */
 struct logon {
-    atomic_int holders;
-    HANDLE answered;
+    struct bounded_call call;
+    struct logon_calls system;
     wchar_t account[NAME_ROOM], domain[NAME_ROOM], password[PASSWORD_ROOM];
     wchar_t groups[GROUPS_MAX][NAME_ROOM];
     size_t group_count;
     bool with_password;
-    atomic_bool late;
     enum local_account_result result;
     char text[LOCAL_ACCOUNT_TEXT_MAX];
 };
-
-static void release(struct logon *l)
-{
-    if (atomic_fetch_sub(&l->holders, 1) != 1)
-        return;
-    if (atomic_load(&l->late))
-        atomic_fetch_sub(&late_calls, 1);
-    if (l->answered != NULL)
-        (void)CloseHandle(l->answered);
-    secret_wipe_bytes(l->password, sizeof l->password);
-    free(l);
-}
 
 static enum local_account_result say(struct logon *l, enum local_account_result result,
                                      const char *text)
@@ -73,12 +54,12 @@ static enum local_account_result call_said(struct logon *l, const char *call)
 
 /* ---- what a token or a list of groups tells ---- */
 
-static void *token_information(HANDLE token, TOKEN_INFORMATION_CLASS class)
+static void *token_information(const struct logon *l, HANDLE token, TOKEN_INFORMATION_CLASS class)
 {
     DWORD size = 0;
-    (void)GetTokenInformation(token, class, NULL, 0, &size);
+    (void)l->system.GetTokenInformation(token, class, NULL, 0, &size);
     void *out = size == 0 ? NULL : malloc(size);
-    if (out != NULL && !GetTokenInformation(token, class, out, size, &size)) {
+    if (out != NULL && !l->system.GetTokenInformation(token, class, out, size, &size)) {
         free(out);
         return NULL;
     }
@@ -86,18 +67,19 @@ static void *token_information(HANDLE token, TOKEN_INFORMATION_CLASS class)
 }
 
 /* The group's security identifier; the caller frees it. */
-static PSID group_sid(const wchar_t *domain, const wchar_t *group)
+static PSID group_sid(const struct logon *l, const wchar_t *group)
 {
     wchar_t whole[NAME_ROOM * 2], found_domain[NAME_ROOM];
     DWORD sid_size = SECURITY_MAX_SID_SIZE, domain_size = NAME_ROOM;
     SID_NAME_USE use;
-    bool here = wcscmp(domain, L".") == 0;
+    bool here = wcscmp(l->domain, L".") == 0;
     PSID sid = malloc(sid_size);
-    (void)_snwprintf(whole, NAME_ROOM * 2 - 1, here ? L"%ls%ls" : L"%ls\\%ls", here ? L"" : domain,
-                     group);
+    (void)_snwprintf(whole, NAME_ROOM * 2 - 1, here ? L"%ls%ls" : L"%ls\\%ls",
+                     here ? L"" : l->domain, group);
     whole[NAME_ROOM * 2 - 1] = 0;
     if (sid != NULL &&
-        LookupAccountNameW(NULL, whole, sid, &sid_size, found_domain, &domain_size, &use) &&
+        l->system.LookupAccountName(NULL, whole, sid, &sid_size, found_domain, &domain_size,
+                                    &use) &&
         (use == SidTypeGroup || use == SidTypeAlias || use == SidTypeWellKnownGroup))
         return sid;
     free(sid);
@@ -126,7 +108,7 @@ static enum local_account_result judge(struct logon *l, PSID user, const TOKEN_G
         return say(l, LOCAL_ACCOUNT_OK, "");
     size_t known = 0;
     for (size_t i = 0; i < l->group_count; i++) {
-        PSID wanted = group_sid(l->domain, l->groups[i]);
+        PSID wanted = group_sid(l, l->groups[i]);
         bool member = wanted != NULL && in_groups(groups, wanted);
         known += wanted != NULL;
         free(wanted);
@@ -139,8 +121,8 @@ static enum local_account_result judge(struct logon *l, PSID user, const TOKEN_G
 
 static enum local_account_result judge_token(struct logon *l, HANDLE token)
 {
-    TOKEN_USER *user = token_information(token, TokenUser);
-    TOKEN_GROUPS *groups = token_information(token, TokenGroups);
+    TOKEN_USER *user = token_information(l, token, TokenUser);
+    TOKEN_GROUPS *groups = token_information(l, token, TokenGroups);
     enum local_account_result result = user == NULL || groups == NULL
                                            ? call_said(l, "GetTokenInformation")
                                            : judge(l, user->User.Sid, groups);
@@ -154,66 +136,55 @@ static enum local_account_result judge_token(struct logon *l, HANDLE token)
 static enum local_account_result verify(struct logon *l)
 {
     HANDLE token = NULL;
-    const wchar_t *domain = wcschr(l->account, L'@') != NULL ? NULL : l->domain;
-    bool ok = LogonUserW(l->account, domain, l->password, LOGON32_LOGON_NETWORK,
-                         LOGON32_PROVIDER_DEFAULT, &token);
+    bool ok = l->system.LogonUser(l->account, l->domain, l->password, LOGON32_LOGON_NETWORK,
+                                  LOGON32_PROVIDER_DEFAULT, &token);
     DWORD code = ok ? 0 : GetLastError();
     secret_wipe_bytes(l->password, sizeof l->password);
     if (!ok)
         return local_account_of_code(code, l->text);
     enum local_account_result result = judge_token(l, token);
-    (void)CloseHandle(token);
+    (void)l->system.CloseHandle(token);
     return result;
 }
 
-/* Without a password there is no token: the authorisation manager makes out the groups. */
+/* Without a password there is no token: the authorisation manager makes out the groups. A bare name
+ * would be looked for in the domain too, so an account of this machine is asked for as that. */
 static enum local_account_result member(struct logon *l)
 {
-    AUTHZ_RESOURCE_MANAGER_HANDLE manager = NULL;
-    AUTHZ_CLIENT_CONTEXT_HANDLE context = NULL;
-    const LUID none = {0};
-    wchar_t whole[NAME_ROOM * 2], found_domain[NAME_ROOM];
+    wchar_t whole[NAME_ROOM * 2], found_domain[NAME_ROOM], here[MAX_COMPUTERNAME_LENGTH + 1] = L"";
     BYTE sid[SECURITY_MAX_SID_SIZE];
-    DWORD sid_size = sizeof sid, domain_size = NAME_ROOM, size = 0;
+    DWORD sid_size = sizeof sid, domain_size = NAME_ROOM, here_size = MAX_COMPUTERNAME_LENGTH + 1;
     SID_NAME_USE use;
-    bool here = wcscmp(l->domain, L".") == 0;
-    (void)_snwprintf(whole, NAME_ROOM * 2 - 1, here ? L"%ls%ls" : L"%ls\\%ls",
-                     here ? L"" : l->domain, l->account);
+    bool is_here = wcscmp(l->domain, L".") == 0;
+    if (is_here && !GetComputerNameW(here, &here_size))
+        return call_said(l, "GetComputerName");
+    (void)_snwprintf(whole, NAME_ROOM * 2 - 1, L"%ls\\%ls", is_here ? here : l->domain, l->account);
     whole[NAME_ROOM * 2 - 1] = 0;
-    if (!LookupAccountNameW(NULL, whole, sid, &sid_size, found_domain, &domain_size, &use))
+    if (!l->system.LookupAccountName(NULL, whole, sid, &sid_size, found_domain, &domain_size, &use))
         return GetLastError() == ERROR_NONE_MAPPED
                    ? say(l, LOCAL_ACCOUNT_NO_ACCOUNT, "there is no such account")
                    : call_said(l, "LookupAccountName");
     if (use != SidTypeUser)
         return say(l, LOCAL_ACCOUNT_NO_ACCOUNT, "not the name of a user");
-    enum local_account_result result;
     TOKEN_GROUPS *groups = NULL;
-    if (!AuthzInitializeResourceManager(AUTHZ_RM_FLAG_NO_AUDIT, NULL, NULL, NULL, NULL, &manager) ||
-        !AuthzInitializeContextFromSid(0, sid, manager, NULL, none, NULL, &context)) {
-        result = call_said(l, "AuthzInitializeContextFromSid");
-    } else {
-        (void)AuthzGetInformationFromContext(context, AuthzContextInfoGroupsSids, 0, &size, NULL);
-        groups = size == 0 ? NULL : malloc(size);
-        result = groups == NULL || !AuthzGetInformationFromContext(
-                                       context, AuthzContextInfoGroupsSids, size, &size, groups)
-                     ? call_said(l, "AuthzGetInformationFromContext")
-                     : judge(l, sid, groups);
-    }
+    enum local_account_result result = l->system.groups_of(sid, &groups)
+                                           ? judge(l, sid, groups)
+                                           : call_said(l, "AuthzInitializeContextFromSid");
     free(groups);
-    if (context != NULL)
-        (void)AuthzFreeContext(context);
-    if (manager != NULL)
-        (void)AuthzFreeResourceManager(manager);
     return result;
 }
 
-static VOID CALLBACK answer(PTP_CALLBACK_INSTANCE instance, PVOID context)
+static void work(struct bounded_call *call)
 {
-    struct logon *l = context;
-    (void)CallbackMayRunLong(instance);
+    struct logon *l = (struct logon *)call;
     l->result = l->with_password ? verify(l) : member(l);
-    (void)SetEvent(l->answered);
-    release(l);
+}
+
+static void dispose(struct bounded_call *call)
+{
+    struct logon *l = (struct logon *)call;
+    secret_wipe_bytes(l->password, sizeof l->password);
+    free(l);
 }
 
 static bool fill(struct logon *l, const struct local_account_question *q, struct span password)
@@ -236,41 +207,34 @@ static enum local_account_result ask(const struct local_accounts *a,
                                      const struct local_account_question *q, bool with_password,
                                      struct span password, char text[LOCAL_ACCOUNT_TEXT_MAX])
 {
-    enum local_account_result result = LOCAL_ACCOUNT_UNAVAILABLE;
     text[0] = 0;
-    if (q->account[0] == 0 || strpbrk(q->account, "\\/\"[]:;|=,+*?<>") != NULL) {
+    /* What no account's name may hold. With "@" Windows would look for the domain in the name. */
+    if (q->account[0] == 0 || strpbrk(q->account, "\\/\"[]:;|=,+*?<>@") != NULL) {
         (void)snprintf(text, LOCAL_ACCOUNT_TEXT_MAX, "no name that an account can have");
         return LOCAL_ACCOUNT_NO_ACCOUNT;
     }
-    if (atomic_load(&late_calls) >= LATE_MAX) {
-        (void)snprintf(text, LOCAL_ACCOUNT_TEXT_MAX, "too many earlier questions have no answer");
-        return result;
-    }
     struct logon *l = calloc(1, sizeof *l);
-    if (l == NULL || (l->answered = CreateEventW(NULL, TRUE, FALSE, NULL)) == NULL) {
-        free(l);
+    if (l == NULL) {
         (void)snprintf(text, LOCAL_ACCOUNT_TEXT_MAX, "no memory");
-        return result;
+        return LOCAL_ACCOUNT_UNAVAILABLE;
     }
+    l->call.work = work;
+    l->call.dispose = dispose;
+    l->system = a->system;
     l->with_password = with_password;
-    atomic_store(&l->holders, 2);
+    bounded_call_begin(&l->call);
+    enum local_account_result result = LOCAL_ACCOUNT_UNAVAILABLE;
     if (!fill(l, q, password)) {
         (void)snprintf(text, LOCAL_ACCOUNT_TEXT_MAX, "a name or password too long, or no text");
         result = LOCAL_ACCOUNT_NO_ACCOUNT;
-        release(l);
-    } else if (!TrySubmitThreadpoolCallback(answer, l, NULL)) {
-        (void)snprintf(text, LOCAL_ACCOUNT_TEXT_MAX, "the system has no thread for it");
-        release(l);
-    } else if (WaitForSingleObject(l->answered, a->deadline_ms) == WAIT_OBJECT_0) {
-        result = l->result;
-        (void)snprintf(text, LOCAL_ACCOUNT_TEXT_MAX, "%s", l->text);
     } else {
-        (void)snprintf(text, LOCAL_ACCOUNT_TEXT_MAX, "no answer within %lu ms",
-                       (unsigned long)a->deadline_ms);
-        atomic_fetch_add(&late_calls, 1);
-        atomic_store(&l->late, true);
+        enum bounded_result ran = bounded_call_run(&l->call, a->deadline_ms);
+        if (ran == BOUNDED_DONE)
+            result = l->result;
+        (void)snprintf(text, LOCAL_ACCOUNT_TEXT_MAX, "%s",
+                       ran == BOUNDED_DONE ? l->text : bounded_text(ran));
     }
-    release(l);
+    bounded_call_release(&l->call);
     return result;
 }
 
@@ -282,6 +246,7 @@ bool local_accounts_open(const struct local_accounts_options *options, struct lo
     struct local_accounts *l = calloc(1, sizeof *l);
     if (l == NULL)
         return err_set(e, ERR_TEMP, "accounts of this machine: no memory");
+    logon_calls_fill(&l->system);
     l->deadline_ms = options->deadline_ms;
     *out = l;
     return true;
