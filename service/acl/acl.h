@@ -68,7 +68,7 @@ struct acl_profile_options {
     struct acl_words accounts; /* none: whoever, logged in or not */
     /* Address patterns: user@domain, *@domain, *@*.domain, *, <>, /PCRE2/. None: all. */
     struct acl_words senders, recipients_allow, recipients_refuse;
-    bool fixes_sender; /* so at MAIL it matters whose it is */
+    bool fixes_sender; /* the envelope's or From:'s, so at MAIL it matters whose it is */
     struct acl_rate_limits rates;
 };
 

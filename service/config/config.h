@@ -26,6 +26,13 @@ enum config_listener_tls {
 };
 enum config_bare_lf { CONFIG_BARE_LF_REJECT, CONFIG_BARE_LF_NORMALISE };
 enum config_profile_lf { CONFIG_LF_LISTENER, CONFIG_LF_REJECT, CONFIG_LF_NORMALISE };
+enum config_profile_tls {
+    CONFIG_TLS_DEFAULT,
+    CONFIG_FROM_1_0,
+    CONFIG_FROM_1_1,
+    CONFIG_FROM_1_2,
+    CONFIG_FROM_1_3
+};
 enum config_tls_version { CONFIG_TLS_1_0, CONFIG_TLS_1_1, CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 enum config_backend { CONFIG_USERDB, CONFIG_SYSTEM, CONFIG_LDAP, CONFIG_KERBEROS };
 enum config_grant { CONFIG_ALL_EXCEPT, CONFIG_ONLY };
@@ -172,7 +179,9 @@ struct config_profile {
         struct config_list allow, refuse;
     } recipients;
     const char *sender; /* "" = as the client gives it */
+    const char *from;   /* "" = as the message has it */
     enum config_profile_lf bare_lf;
+    enum config_profile_tls tls_minimum;
     struct config_rates rate; /* config_where tells which of them are given; the others: limits */
 };
 

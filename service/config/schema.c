@@ -5,6 +5,7 @@
 static const char *const words_listener_tls[] = {"none", "optional", "required", "implicit", NULL};
 static const char *const words_bare_lf[] = {"reject", "normalise", NULL};
 static const char *const words_profile_lf[] = {"listener", "reject", "normalise", NULL};
+static const char *const words_profile_tls[] = {"default", "1.0", "1.1", "1.2", "1.3", NULL};
 static const char *const words_version[] = {"1.0", "1.1", "1.2", "1.3", NULL};
 static const char *const words_mechanisms[] = {"PLAIN", "LOGIN", "SCRAM-SHA-256",
                                                "SCRAM-SHA-256-PLUS", NULL};
@@ -262,9 +263,16 @@ OPTION("access.profiles[].recipients.refuse", LIST, AT_PROFILE(recipients.refuse
 OPTION("access.profiles[].sender", MAILBOX, AT_PROFILE(sender), .value = "",
     .help = "Their mail goes on with this envelope sender, whatever they gave (but for the null "
             "sender): for devices that cannot be set up."),
+OPTION("access.profiles[].from", MAILBOX, AT_PROFILE(from), .value = "",
+    .help = "Their messages show this address in From:, with the name that was there before it. What "
+            "the client has signed (DKIM, S/MIME of the header) does not hold any more."),
 OPTION("access.profiles[].bare_lf", WORD, AT_PROFILE(bare_lf), .words = words_profile_lf,
     .value = "listener", .help = "Lines that end in LF alone: as the listener says, or reject or "
             "normalise for these clients (found by their address, not by name or account)."),
+OPTION("access.profiles[].tls_minimum", WORD, AT_PROFILE(tls_minimum), .words = words_profile_tls,
+    .value = "default", .help = "The oldest TLS version that is spoken with these clients (found by "
+            "their address, not by name or account). default: as tls.minimum_version says. Below 1.2 "
+            "the ciphers of old devices are taken from them too."),
 SECTION("access.profiles[].rate", .help = "Their limits by the minute. What is left out: as limits.rate says; 0: none."),
 SECTION("access.profiles[].rate.client", .help = "Of one client address (of IPv6: of its /64)."),
 OPTION("access.profiles[].rate.client.connections", COUNT, AT_PROFILE(rate.client.connections), .value = "0",

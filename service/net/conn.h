@@ -81,6 +81,9 @@ void conn_deadline(struct conn *c, uint64_t at_ms);
  * Reading goes on by itself for the handshake; after on_tls it needs conn_read_start as ever
  * unless it was on. */
 void conn_tls_server(struct conn *c, struct tls_context *context);
+/* The same with another oldest version than the context's, for this connection alone (NULL: the
+ * context's). Below 1.2 it takes the ciphers of old devices too, at OpenSSL's security level 0. */
+void conn_tls_server_from(struct conn *c, struct tls_context *context, const char *minimum_version);
 void conn_tls_client(struct conn *c, struct tls_context *context, enum tls_verify verify,
                      const char *host);
 bool conn_is_tls(const struct conn *c); /* the handshake is done */

@@ -27,6 +27,14 @@ void conn_tls_server(struct conn *c, struct tls_context *context)
     begin(c, &(struct tls_session_options){.context = context, .server = true, .out = &c->out});
 }
 
+void conn_tls_server_from(struct conn *c, struct tls_context *context, const char *minimum_version)
+{
+    begin(c, &(struct tls_session_options){.context = context,
+                                           .server = true,
+                                           .minimum_version = minimum_version,
+                                           .out = &c->out});
+}
+
 void conn_tls_client(struct conn *c, struct tls_context *context, enum tls_verify verify,
                      const char *host)
 {

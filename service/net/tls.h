@@ -108,6 +108,7 @@ struct tls_session_options {
     struct tls_context *context;
     bool server;
     enum tls_verify verify;
+    const char *minimum_version; /* server: of this session alone; NULL: the context's */
     const char *host; /* client: SNI (unless an address) and the name to check; may be NULL */
     struct buf *out;  /* where records for the peer go */
 };

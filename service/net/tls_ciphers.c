@@ -175,6 +175,16 @@ bool tls_ciphers_set(struct tls_context *c, const char *ciphers, const char *sui
     return true;
 }
 
+bool tls_ciphers_loosen(const struct tls_context *c, SSL *ssl)
+{
+    char list[LIST_MAX];
+    SSL_set_security_level(ssl, 0);
+    if (c->own_list)
+        return true;
+    int n = snprintf(list, sizeof list, "%s%s@SECLEVEL=0", modern_ciphers, legacy_ciphers);
+    return n > 0 && (size_t)n < sizeof list && SSL_set_cipher_list(ssl, list) == 1;
+}
+
 bool tls_ciphers_check(const char *ciphers, const char *minimum_version, struct err *e)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());

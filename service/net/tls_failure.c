@@ -144,8 +144,10 @@ static void explain_versions(const struct tls_session *s, struct tls_failure *ou
     unsigned newest = newest_offered(s->hello);
     (void)snprintf(out->reason, sizeof out->reason, "no common version: the client's newest is %s",
                    tls_version_name(newest));
-    if (newest >= 0x0301 && newest < (unsigned)s->context->minimum)
-        (void)snprintf(out->change, sizeof out->change, "set tls.minimum_version: \"1.%u\"",
+    if (newest >= 0x0301 && newest < (unsigned)s->minimum)
+        (void)snprintf(out->change, sizeof out->change,
+                       "set tls.minimum_version: \"1.%u\", or tls_minimum of a profile for this "
+                       "client alone",
                        newest - 0x0301);
     else
         (void)snprintf(out->change, sizeof out->change,
@@ -175,8 +177,7 @@ static void explain_ciphers(const struct tls_session *s, struct tls_failure *out
                            SSL_CIPHER_get_name(c));
             return;
         }
-        if (fits && s->context->minimum >= TLS1_2_VERSION &&
-            tls_legacy_has_cipher(SSL_CIPHER_get_name(c))) {
+        if (fits && s->minimum >= TLS1_2_VERSION && tls_legacy_has_cipher(SSL_CIPHER_get_name(c))) {
             (void)snprintf(out->change, sizeof out->change,
                            "set tls.minimum_version: \"1.1\", which also allows the ciphers of old "
                            "clients, %s among them",

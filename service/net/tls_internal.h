@@ -43,6 +43,7 @@ struct tls_session {
     struct tls_context *context;
     SSL *ssl;
     bool server;
+    int minimum; /* the context's, or its own */
     struct span in;
     struct buf *out;
     struct tls_hello *hello; /* NULL on the client side and after the handshake */
@@ -69,6 +70,10 @@ int tls_version_number(const char *text); /* "1.2" -> TLS1_2_VERSION; 0: unknown
 /* tls_ciphers.c. NULL or "": ours. Needs the context's minimum. */
 bool tls_ciphers_set(struct tls_context *c, const char *ciphers, const char *suites, struct err *e);
 bool tls_context_has_cipher(const struct tls_context *c, const SSL_CIPHER *cipher);
+
+/* A session that takes older versions than its context: the ciphers for them, unless tls.ciphers is
+ * given, and the level that they need. */
+bool tls_ciphers_loosen(const struct tls_context *c, SSL *ssl);
 
 /* Is that cipher one of those that a minimum of 1.0 or 1.1 adds? */
 bool tls_legacy_has_cipher(const char *name);

@@ -26,6 +26,19 @@ static bool set_up_client(struct tls_session *s, const struct tls_session_option
                        : X509_VERIFY_PARAM_set1_host(p, o->host, 0)) == 1;
 }
 
+/* Another oldest version than the context's: of this session alone. */
+static bool set_minimum(struct tls_session *s, const char *minimum_version)
+{
+    s->minimum = s->context->minimum;
+    if (minimum_version == NULL)
+        return true;
+    s->minimum = tls_version_number(minimum_version);
+    if (s->minimum == 0 || SSL_set_min_proto_version(s->ssl, s->minimum) != 1)
+        return false;
+    bool loosened = s->minimum < TLS1_2_VERSION && s->context->minimum >= TLS1_2_VERSION;
+    return !loosened || tls_ciphers_loosen(s->context, s->ssl);
+}
+
 struct tls_session *tls_session_new(const struct tls_session_options *o, struct err *e)
 {
     ERR_clear_error();
@@ -44,7 +57,7 @@ struct tls_session *tls_session_new(const struct tls_session_options *o, struct 
     bio = NULL;
     if (s->server) {
         s->hello = calloc(1, sizeof *s->hello);
-        if (s->hello == NULL)
+        if (s->hello == NULL || !set_minimum(s, o->minimum_version))
             goto fail;
         SSL_set_accept_state(s->ssl);
     } else if (!set_up_client(s, o)) {

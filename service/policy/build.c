@@ -290,7 +290,7 @@ static bool build_profile(struct policy *p, size_t i, struct lists_context *x,
     char key[KEY_MAX], base[KEY_MAX / 2];
     (void)snprintf(base, sizeof base, "access.profiles[%zu]", i);
     to->at = (struct acl_position){p->config->path, from->at.line, from->at.column};
-    to->fixes_sender = from->sender[0] != '\0';
+    to->fixes_sender = from->sender[0] != '\0' || from->from[0] != '\0';
     build_rates(p, &from->rate, base, &to->rates);
     (void)snprintf(key, sizeof key, "%s.clients", base);
     if (from->clients.count > 0 && !lists_load(x, &from->clients, key, &to->clients))

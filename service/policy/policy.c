@@ -116,6 +116,26 @@ const struct policy_listener *policy_listener_find(const struct policy *p, const
     return NULL;
 }
 
+const struct config_profile *policy_profile(const struct policy *p, const struct acl_facts *facts)
+{
+    size_t i = acl_profile_of(p->acl, facts);
+    return i == 0 ? NULL : &p->config->access.profiles.items[i - 1];
+}
+
+const struct config_profile *policy_profile_by_address(const struct policy *p,
+                                                       const struct netaddr *client)
+{
+    const struct acl_facts facts = {.client = *client, .identity_state = FACT_ABSENT};
+    return policy_profile(p, &facts);
+}
+
+const char *policy_tls_minimum(const struct policy *p, const struct netaddr *client)
+{
+    static const char *const versions[] = {NULL, "1.0", "1.1", "1.2", "1.3"};
+    const struct config_profile *profile = policy_profile_by_address(p, client);
+    return profile == NULL ? NULL : versions[profile->tls_minimum];
+}
+
 /* A wildcard does not hold the domain itself. */
 static bool domain_holds(const char *name, struct span domain)
 {

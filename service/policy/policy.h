@@ -114,6 +114,17 @@ void policy_unref(struct policy **p); /* NULL is fine; clears the pointer */
 /* The listener with this address as it stands in the file; NULL when there is none. */
 const struct policy_listener *policy_listener_find(const struct policy *p, const char *address);
 
+/* The profile of the client; NULL: none, or not known yet. */
+const struct config_profile *policy_profile(const struct policy *p, const struct acl_facts *facts);
+
+/* The same by the client's address alone, for what holds before the first command: a profile whose
+ * names or accounts would have to be known is not his. */
+const struct config_profile *policy_profile_by_address(const struct policy *p,
+                                                       const struct netaddr *client);
+
+/* "1.0": the oldest TLS version for this client; NULL: as for everybody. */
+const char *policy_tls_minimum(const struct policy *p, const struct netaddr *client);
+
 /* The authorities to check a next hop of this recipient domain (lower case, A-labels) against:
  * domains[].ca_file, else delivery.ca_file, as a path to open; "" = the system's. */
 const char *policy_ca_file(const struct policy *p, struct span domain);

@@ -208,7 +208,7 @@ void inbound_arrive(struct worker *w, struct acceptor_arrival *arrival, void *co
         return;
     }
     conn_deadline(s->conn, (uint64_t)inbound_now(s) + s->policy->config->limits.command_timeout_ms);
-    conn_tls_server(s->conn, d->tls);
+    conn_tls_server_from(s->conn, d->tls, policy_tls_minimum(s->policy, &s->peer.ip));
 }
 
 /* ---- events ---- */
@@ -246,7 +246,7 @@ static void starttls(struct inbound *s, uint32_t token)
     (void)smtp_server_answer(&s->engine, token, NULL, inbound_now(s));
     flush(s);
     conn_deadline(s->conn, (uint64_t)inbound_now(s) + s->policy->config->limits.command_timeout_ms);
-    conn_tls_server(s->conn, tls);
+    conn_tls_server_from(s->conn, tls, policy_tls_minimum(s->policy, &s->peer.ip));
 }
 
 static void close_session(struct inbound *s, enum smtp_server_close_reason why)

@@ -230,14 +230,16 @@ void inbound_access_connect(struct inbound *s, uint32_t token)
 }
 
 /* The profile's sender stands for whatever the client gave; never for the null sender, which keeps
- * reports from being answered. */
+ * reports from being answered. And its address in From:, for that of the message. */
 static bool fix_sender(struct inbound *s, const struct acl_facts *facts)
 {
-    size_t profile = acl_profile_of(s->policy->acl, facts);
-    if (profile == 0 || s->sender.address[0] == '\0')
+    const struct config_profile *p = policy_profile(s->policy, facts);
+    if (p == NULL)
         return true;
-    const struct config_profile *p = &s->policy->config->access.profiles.items[profile - 1];
-    if (p->sender[0] == '\0' || span_is(span_str(s->sender.address), p->sender))
+    if (p->from[0] != '\0' && !intake_rewrite_from(s->intake, span_str(p->from)))
+        return false;
+    if (s->sender.address[0] == '\0' || p->sender[0] == '\0' ||
+        span_is(span_str(s->sender.address), p->sender))
         return true;
     log_event(LOG_INFO, "smtp.sender.fixed", LOG_S("sid", s->id), LOG_S("profile", p->name),
               LOG_S("given", s->sender.address), LOG_S("sender", p->sender));
@@ -246,11 +248,8 @@ static bool fix_sender(struct inbound *s, const struct acl_facts *facts)
 
 bool inbound_access_bare_lf(const struct inbound *s, bool listener)
 {
-    struct acl_facts facts = facts_of(s);
-    size_t profile = acl_profile_of(s->policy->acl, &facts);
-    enum config_profile_lf lf = profile == 0
-                                    ? CONFIG_LF_LISTENER
-                                    : s->policy->config->access.profiles.items[profile - 1].bare_lf;
+    const struct config_profile *p = policy_profile_by_address(s->policy, &s->peer.ip);
+    enum config_profile_lf lf = p == NULL ? CONFIG_LF_LISTENER : p->bare_lf;
     return lf == CONFIG_LF_LISTENER ? listener : lf == CONFIG_LF_NORMALISE;
 }
 

@@ -51,7 +51,7 @@ struct inbound {
     struct auth_exchange *exchange;
     struct inbound_auth_job *auth_job; /* the exchange is on the lane */
     struct worker_timer *tarpit;
-    char *identity; /* canonical; NULL: not authenticated */
+    char *identity;       /* canonical; NULL: not authenticated */
     bool account_counted; /* this connection is in the account's count of the minute */
     bool authentication_failed;
     uint32_t auth_token;

@@ -1,6 +1,7 @@
 #include "session/intake.h"
 
 #include "base/log.h"
+#include "message/from.h"
 #include "platform/clock.h"
 #include "session/courier.h"
 
@@ -9,9 +10,17 @@
 
 enum {
     ENVELOPE_MAX = 4 * 1024 * 1024, /* recipients at their limits still fit */
-    HEAD_MAX = 64 * 1024,           /* Received, Date, Message-ID */
+    HEAD_MAX = 64 * 1024,           /* Received, Date, Message-ID, From */
     CHUNK_SIZE = 128 * 1024,
     CHUNKS_AHEAD = 2, /* chunks of one message that may wait for the store */
+};
+
+/* From: is taken out of what streams by, and written anew on top. */
+struct from_rewrite {
+    struct span address;
+    struct header_capture capture;
+    struct buf given; /* the values, unfolded */
+    struct header_filter filter;
 };
 
 /* What the store knows of a large body; touched on the store lane only, where jobs of one message
@@ -31,6 +40,7 @@ struct intake {
     struct queue_addressee *recipients;
     size_t recipient_count, recipient_cap;
     struct header_scan scan;
+    struct from_rewrite *from; /* NULL: it stays */
     bool complete;
     struct buf added, head, tail;
     struct spool *spool;
@@ -107,6 +117,9 @@ static void intake_free(struct intake *in)
     buf_deinit(&in->head);
     buf_deinit(&in->tail);
     arena_deinit(&in->arena);
+    if (in->from != NULL)
+        buf_deinit(&in->from->given);
+    free(in->from);
     free(in->recipients);
     free(in->spool);
     free(in);
@@ -141,6 +154,20 @@ bool intake_resend(struct intake *in, struct span sender)
     return in->envelope.sender.n == sender.n;
 }
 
+bool intake_rewrite_from(struct intake *in, struct span address)
+{
+    static const char *const names[] = {"From", NULL};
+    struct from_rewrite *from = calloc(1, sizeof *from);
+    if (from == NULL)
+        return false;
+    in->from = from;
+    from->address = arena_span(&in->arena, address);
+    buf_init(&from->given, FROM_VALUE_MAX);
+    from->capture = (struct header_capture){"From", &from->given, 0};
+    header_filter_init(&from->filter, names);
+    return from->address.n == address.n;
+}
+
 bool intake_recipient(struct intake *in, const struct queue_addressee *recipient)
 {
     if (in->recipient_count == in->recipient_cap) {
@@ -172,7 +199,8 @@ bool intake_begin(struct intake *in, const struct received_info *received, bool 
     if (in->recipient_count == 1) /* several would show each other's blind copies */
         info.recipient = in->recipients[0].address;
     in->complete = complete;
-    header_scan_init(&in->scan, in->policy->hostname, NULL, 0);
+    header_scan_init(&in->scan, in->policy->hostname, in->from != NULL ? &in->from->capture : NULL,
+                     in->from != NULL);
     return received_write(&in->added, &info);
 }
 
@@ -263,19 +291,9 @@ static size_t head_room(const struct intake *in)
     return room < QUEUE_CHUNK_MAX - HEAD_MAX ? room : QUEUE_CHUNK_MAX - HEAD_MAX;
 }
 
-bool intake_body(struct intake *in, struct span bytes)
+/* To the head, and past its room to the store. */
+static bool keep(struct intake *in, struct span bytes)
 {
-    if (in->failed)
-        return false;
-    if (!in->scan.ended) {
-        (void)header_scan_feed(&in->scan, bytes);
-        if (header_hops_exceeded(in->scan.received,
-                                 (unsigned)in->policy->config->delivery.hop_limit)) {
-            fail(in, INTAKE_HOPS, "too many Received lines: a mail loop");
-            return false;
-        }
-    }
-    in->size += bytes.n;
     if (!charge(in, bytes.n)) {
         fail(in, INTAKE_FULL, "the bodies of all sessions hold limits.memory");
         return false;
@@ -293,6 +311,31 @@ bool intake_body(struct intake *in, struct span bytes)
     }
     if (!ok)
         fail(in, INTAKE_FULL, "no memory");
+    return ok;
+}
+
+bool intake_body(struct intake *in, struct span bytes)
+{
+    if (in->failed)
+        return false;
+    if (!in->scan.ended) {
+        (void)header_scan_feed(&in->scan, bytes);
+        if (header_hops_exceeded(in->scan.received,
+                                 (unsigned)in->policy->config->delivery.hop_limit)) {
+            fail(in, INTAKE_HOPS, "too many Received lines: a mail loop");
+            return false;
+        }
+    }
+    in->size += bytes.n;
+    if (in->from == NULL || header_filter_in_body(&in->from->filter))
+        return keep(in, bytes);
+    struct buf rest;
+    buf_init(&rest, bytes.n + HEADER_NAME_MAX + 1);
+    bool ok = header_filter_feed(&in->from->filter, bytes, &rest);
+    if (!ok)
+        fail(in, INTAKE_FULL, "no memory");
+    ok = ok && keep(in, buf_span(&rest));
+    buf_deinit(&rest);
     return ok;
 }
 
@@ -430,6 +473,22 @@ static void submit_now(struct intake *in)
     worker_post(in->desk->worker, &in->job.item);
 }
 
+/* The new From:, and what the filter held back of a message that ends in its header. */
+static bool write_from(struct intake *in)
+{
+    struct from_rewrite *from = in->from;
+    struct buf rest;
+    if (from == NULL)
+        return true;
+    log_event(LOG_INFO, "smtp.from.fixed", LOG_S("mid", in->token),
+              LOG_SPAN("given", buf_span(&from->given)), LOG_SPAN("from", from->address));
+    buf_init(&rest, HEADER_NAME_MAX + 1);
+    bool ok = from_line(&in->added, buf_span(&from->given), from->address) &&
+              header_filter_end(&from->filter, &rest) && keep(in, buf_span(&rest));
+    buf_deinit(&rest);
+    return ok;
+}
+
 void intake_submit(struct intake **pointer)
 {
     struct intake *in = *pointer;
@@ -444,6 +503,7 @@ void intake_submit(struct intake **pointer)
             ok = message_id_line(&in->added, wall, span_str(in->token), host);
         if (in->complete && !in->scan.has_date)
             ok = message_date_line(&in->added, wall) && ok;
+        ok = write_from(in) && ok;
         if (!ok)
             fail(in, INTAKE_FULL, "no memory");
         else if (in->tail.n > 0)

@@ -38,6 +38,8 @@ struct policy *intake_policy(const struct intake *in);
 /* The sender is stored as given here (masquerading is the caller's). Spans are copied. */
 bool intake_sender(struct intake *in, const struct queue_envelope *envelope);
 bool intake_resend(struct intake *in, struct span sender); /* another sender than was given */
+/* From: gets this address, with the name that the message has there; before intake_begin. */
+bool intake_rewrite_from(struct intake *in, struct span address);
 bool intake_recipient(struct intake *in, const struct queue_addressee *recipient);
 size_t intake_recipients(const struct intake *in);
 
