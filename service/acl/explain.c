@@ -157,6 +157,14 @@ void acl_explain(const struct acl_policy *policy, const struct acl_facts *facts,
         turn(policy, facts, &out->steps[i]);
 }
 
+size_t acl_explain_until(const struct acl_explanation *x, enum acl_stage stage)
+{
+    size_t n = 0;
+    while (n < x->n && x->steps[n].stage < stage)
+        n++;
+    return n;
+}
+
 const struct acl_reason *acl_explain_last(const struct acl_explanation *x)
 {
     return &x->steps[x->n - 1];
@@ -213,9 +221,9 @@ const char *acl_verdict_name(enum acl_verdict verdict)
     return "unknown";
 }
 
-bool acl_explain_steps(const struct acl_explanation *x, struct buf *out)
+bool acl_explain_steps(const struct acl_explanation *x, size_t from, size_t to, struct buf *out)
 {
-    for (size_t i = 0; i < x->n; i++) {
+    for (size_t i = from; i < to && i < x->n; i++) {
         const struct acl_reason *r = &x->steps[i];
         (void)buf_addf(out, "%-14s %-8s %s: %s", acl_step_name(r->step),
                        acl_verdict_name(r->verdict), r->rule, r->why);

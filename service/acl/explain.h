@@ -39,9 +39,12 @@ const char *acl_stage_name(enum acl_stage stage); /* "connect", "mail", "rcpt" *
 /* "550 5.7.1 Unable to relay for a@b"; "" where there is no reply to give (ALLOW, NEED). */
 bool acl_reason_reply(const struct acl_reason *reason, struct buf *out);
 
-/* The text form in two parts: the steps, with what would turn each; and what came of it: verdict,
- * rule, place, entry, reply and, unless it is allowed, the change. */
-bool acl_explain_steps(const struct acl_explanation *x, struct buf *out);
+/* How many steps come before that stage. */
+size_t acl_explain_until(const struct acl_explanation *x, enum acl_stage stage);
+
+/* The text form in two parts: the steps [from, to), with what would turn each; and what came of it:
+ * verdict, rule, place, entry, reply and, unless it is allowed, the change. */
+bool acl_explain_steps(const struct acl_explanation *x, size_t from, size_t to, struct buf *out);
 bool acl_explain_text(const struct acl_explanation *x, struct buf *out);
 
 #endif

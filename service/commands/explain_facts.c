@@ -142,14 +142,20 @@ static void find_route(const struct policy *p, const struct acl_reason *reason,
         refuse(out, ACL_RCPT, 550, "5.1.2", e.text);
 }
 
-void explain_judge(const struct policy *p, const struct explain_request *r,
-                   struct explain_answer *out)
-{
+/* What the facts point to. */
+struct parsed_request {
     struct smtp_path sender, recipient;
     char sender_ascii[ROUTE_DOMAIN_MAX], recipient_ascii[ROUTE_DOMAIN_MAX];
-    enum smtp_path_result sender_is = parse_sender(r->from, &sender);
-    enum smtp_path_result recipient_is = parse_recipient(r->to, &recipient);
-    struct acl_facts facts = {
+    struct identity id;
+    struct acl_facts facts;
+};
+
+static void judge(const struct policy *p, const struct explain_request *r, struct parsed_request *x,
+                  struct explain_answer *out)
+{
+    enum smtp_path_result sender_is = parse_sender(r->from, &x->sender);
+    enum smtp_path_result recipient_is = parse_recipient(r->to, &x->recipient);
+    x->facts = (struct acl_facts){
         .origin = r->pickup ? ACL_FROM_PICKUP : ACL_FROM_NETWORK,
         .client = r->client,
         .names = r->names,
@@ -159,17 +165,17 @@ void explain_judge(const struct policy *p, const struct explain_request *r,
         .identity = span_str(r->user),
         .rates = r->counted,
     };
-    facts.rates.state = FACT_VALUE;
-    struct identity id; /* the service's sessions have the canonical name */
-    if (r->user != NULL && identity_resolve(span_str(r->user), &p->auth, &id) == IDENTITY_OK)
-        facts.identity = span_str(id.canonical);
+    x->facts.rates.state = FACT_VALUE;
+    /* the service's sessions have the canonical name */
+    if (r->user != NULL && identity_resolve(span_str(r->user), &p->auth, &x->id) == IDENTITY_OK)
+        x->facts.identity = span_str(x->id.canonical);
     memset(out, 0, sizeof *out);
-    if (!acl_path_of(&sender, sender_ascii, &facts.sender)) /* a sender is not looked up */
-        facts.sender = (struct acl_path){.text = span_str(sender.address),
-                                         .local = span_of(sender.local, sender.local_n),
-                                         .domain = span_str(sender.domain)};
-    bool recipient_ok = acl_path_of(&recipient, recipient_ascii, &facts.recipient);
-    acl_explain(p->acl, &facts, &out->walk);
+    if (!acl_path_of(&x->sender, x->sender_ascii, &x->facts.sender)) /* a sender is not looked up */
+        x->facts.sender = (struct acl_path){.text = span_str(x->sender.address),
+                                            .local = span_of(x->sender.local, x->sender.local_n),
+                                            .domain = span_str(x->sender.domain)};
+    bool recipient_ok = acl_path_of(&x->recipient, x->recipient_ascii, &x->facts.recipient);
+    acl_explain(p->acl, &x->facts, &out->walk);
     if (ended_before(&out->walk, ACL_MAIL))
         return;
     if (sender_is != SMTP_PATH_OK) {
@@ -186,9 +192,17 @@ void explain_judge(const struct policy *p, const struct explain_request *r,
         refuse(out, ACL_RCPT, 550, "5.1.2", "The recipient's domain can be no mail domain");
     else if (out->walk.outcome == ACL_ALLOWED && r->pickup && !p->config->pickup.relay &&
              acl_explain_last(&out->walk)->relay_right)
-        refuse_pickup(p, &recipient, out);
+        refuse_pickup(p, &x->recipient, out);
     else if (out->walk.outcome == ACL_ALLOWED)
-        find_route(p, acl_explain_last(&out->walk), &facts.recipient, out);
+        find_route(p, acl_explain_last(&out->walk), &x->facts.recipient, out);
+}
+
+void explain_judge(const struct policy *p, const struct explain_request *r,
+                   struct explain_answer *out)
+{
+    struct parsed_request x;
+    judge(p, r, &x, out);
+    explain_effects(p, r, &x.facts, out);
 }
 
 void explain_doubt(const struct policy *p, const struct explain_request *r, struct buf *out)

@@ -96,6 +96,14 @@ static void route_text(const struct policy *p, const struct route *route, struct
     buf_add_str(out, "\n");
 }
 
+static void effect_step(const struct explain_effect *x, struct buf *out)
+{
+    buf_addf(out, "%-14s %-8s %s: %s", x->step, "applied", x->rule, x->why);
+    if (x->at.line > 0)
+        buf_addf(out, " (%s:%u)", x->at.file, x->at.line);
+    buf_addf(out, "\n%24sturn:  %s\n", "", x->change);
+}
+
 static bool print_buf(struct buf *out)
 {
     bool ok = !out->failed && fputs(buf_cstr(out), stdout) >= 0;
@@ -108,7 +116,11 @@ bool explain_print_text(const struct policy *p, const struct explain_answer *ans
 {
     struct buf out;
     buf_init(&out, TEXT_MAX);
-    bool ok = acl_explain_steps(&answer->walk, &out);
+    size_t middle = acl_explain_until(&answer->walk, ACL_RCPT);
+    bool ok = acl_explain_steps(&answer->walk, 0, middle, &out);
+    for (size_t i = 0; i < answer->n_effects; i++)
+        effect_step(&answer->effects[i], &out);
+    ok = ok && acl_explain_steps(&answer->walk, middle, answer->walk.n, &out);
     if (answer->has_route)
         route_step(p, &answer->route, &out);
     ok = ok && acl_explain_text(&answer->walk, &out);
@@ -174,14 +186,29 @@ static json_t *step_json(const char *step, const char *verdict, const struct acl
                      "entry", text(r->entry), "why", text(r->why), "change", text(r->change));
 }
 
-static json_t *steps_json(const struct policy *p, const struct explain_answer *answer)
+static void walk_json(const struct acl_explanation *walk, size_t from, size_t to, json_t *steps)
 {
-    json_t *steps = json_array();
-    for (size_t i = 0; i < answer->walk.n; i++) {
-        const struct acl_reason *r = &answer->walk.steps[i];
+    for (size_t i = from; i < to; i++) {
+        const struct acl_reason *r = &walk->steps[i];
         json_array_append_new(steps,
                               step_json(acl_step_name(r->step), acl_verdict_name(r->verdict), r));
     }
+}
+
+static json_t *steps_json(const struct policy *p, const struct explain_answer *answer)
+{
+    json_t *steps = json_array();
+    size_t middle = acl_explain_until(&answer->walk, ACL_RCPT);
+    walk_json(&answer->walk, 0, middle, steps);
+    for (size_t i = 0; i < answer->n_effects; i++) {
+        const struct explain_effect *x = &answer->effects[i];
+        struct acl_reason r = {.stage = x->stage, .at = x->at};
+        (void)snprintf(r.rule, sizeof r.rule, "%s", x->rule);
+        (void)snprintf(r.why, sizeof r.why, "%s", x->why);
+        (void)snprintf(r.change, sizeof r.change, "%s", x->change);
+        json_array_append_new(steps, step_json(x->step, "applied", &r));
+    }
+    walk_json(&answer->walk, middle, answer->walk.n, steps);
     if (answer->has_route) {
         struct acl_reason r = {.stage = ACL_RCPT,
                                .at = {answer->route.file, answer->route.line, 0}};

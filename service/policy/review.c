@@ -133,9 +133,35 @@ static void review_tls(const struct policy *p, struct config_messages *m)
         say(p, m, "tls.minimum_version", "TLS before 1.2 is broken, keep it to old devices");
 }
 
+/* What is needed before the first command goes by the address alone; and nobody has logged in when
+ * he connects. */
+static void review_profile(const struct policy *p, size_t i, struct config_messages *m)
+{
+    const struct config_profile *x = &p->config->access.profiles.items[i];
+    char key[KEY_MAX];
+    bool old = x->tls_minimum != CONFIG_TLS_DEFAULT && x->tls_minimum < CONFIG_FROM_1_2;
+    (void)snprintf(key, sizeof key, "access.profiles[%zu].tls_minimum", i);
+    if (x->accounts.count > 0 && x->tls_minimum != CONFIG_TLS_DEFAULT)
+        say(p, m, key, "a profile with accounts: who has logged in is not known before TLS");
+    if (old && x->accounts.count == 0 && x->clients.count == 0)
+        say(p, m, key,
+            "TLS before 1.2 is broken, and this profile is every client's, expected "
+            "clients that are old devices");
+    (void)snprintf(key, sizeof key, "access.profiles[%zu].bare_lf", i);
+    if (x->accounts.count > 0 && x->bare_lf != CONFIG_LF_LISTENER)
+        say(p, m, key, "a profile with accounts: who has logged in is not known at the first line");
+    (void)snprintf(key, sizeof key, "access.profiles[%zu].rate.client.connections", i);
+    if (x->accounts.count > 0 && x->rate.client.connections > 0)
+        say(p, m, key,
+            "a profile with accounts: who has logged in is not known when the connection comes, "
+            "expected rate.account.connections");
+}
+
 void policy_review(const struct policy *p, struct config_messages *m)
 {
     const struct config *c = p->config;
+    for (size_t i = 0; i < c->access.profiles.count; i++)
+        review_profile(p, i, m);
     review_relay(p, m);
     review_lists(p, m);
     for (size_t i = 0; i < p->listener_count; i++)

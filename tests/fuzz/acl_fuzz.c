@@ -236,7 +236,7 @@ static void check_explanation(const struct acl_policy *policy, const struct acl_
                         : r.verdict == ACL_DENY ? ACL_REFUSED
                                                 : ACL_CANNOT_TELL));
     buf_init(&text, 16384);
-    check(acl_explain_steps(&x, &text));
+    check(acl_explain_steps(&x, 0, x.n, &text));
     buf_reset(&text);
     check(acl_explain_text(&x, &text));
     buf_deinit(&text);

@@ -654,7 +654,7 @@ static void run_case(const struct spec *spec, const struct acl_policy *policy, s
     if (r->verdict == ACL_DEFER)
         assert_true(r->code < 500);
     buf_init(&text, 65536);
-    assert_true(acl_explain_steps(&x, &text) && acl_explain_text(&x, &text));
+    assert_true(acl_explain_steps(&x, 0, x.n, &text) && acl_explain_text(&x, &text));
     assert_non_null(strstr(buf_cstr(&text), acl_outcome_name(x.outcome)));
     buf_deinit(&text);
     if (x.outcome == ACL_REFUSED)

@@ -1,5 +1,6 @@
 /* How `postern explain` judges, and the options that all commands share. The commands belong to the
  * program and to no library, so their sources are taken in here. */
+#include "commands/explain_effects.c"
 #include "commands/explain_facts.c"
 #include "commands/explain_identity.c"
 #include "commands/options.c"
