@@ -42,7 +42,7 @@ static enum cert_chain_verdict build(PCCERT_CONTEXT first, HCERTSTORE others, DW
     CERT_CHAIN_PARA wanted = {
         .cbSize = sizeof wanted,
         .RequestedUsage = {.dwType = USAGE_MATCH_TYPE_OR, .Usage = {1, usages}},
-                              .dwUrlRetrievalTimeout = CERT_CHAIN_PATIENCE_MS};
+        .dwUrlRetrievalTimeout = CERT_CHAIN_PATIENCE_MS};
     PCCERT_CHAIN_CONTEXT built = NULL;
     reason[0] = '\0';
     if (!CertGetCertificateChain(HCCE_LOCAL_MACHINE, first, NULL, others, &wanted, flags, NULL,
@@ -54,7 +54,7 @@ static enum cert_chain_verdict build(PCCERT_CONTEXT first, HCERTSTORE others, DW
 }
 
 static enum cert_chain_verdict verify(const struct span *certificates, size_t n, const char *host,
-                                      char reason[CERT_CHAIN_REASON_MAX])
+                                      bool patient, char reason[CERT_CHAIN_REASON_MAX])
 {
     wchar_t wide[HOST_MAX] = L"";
     HCERTSTORE others = CertOpenStore(CERT_STORE_PROV_MEMORY, 0, 0, 0, NULL);
@@ -85,7 +85,7 @@ static enum cert_chain_verdict verify(const struct span *certificates, size_t n,
     verdict = build(first, others, CERT_CHAIN_CACHE_ONLY_URL_RETRIEVAL, asked, reason);
     /* An intermediate that the server forgot, or a root that Windows Update has and we have not
      * yet: the engine fetches either, and keeps it. */
-    if (verdict == CERT_CHAIN_INCOMPLETE || verdict == CERT_CHAIN_UNTRUSTED)
+    if (patient && (verdict == CERT_CHAIN_INCOMPLETE || verdict == CERT_CHAIN_UNTRUSTED))
         verdict = build(first, others, 0, asked, reason);
 done:
     if (first != NULL)

@@ -8,12 +8,21 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/span.h"
+#include "platform/cert_chain.h"
+#include "platform/cert_store.h"
 
 struct tls_context;
 
+/* A certificate and its key: files, or one of the system's store, where the key stays. */
 struct tls_pair {
     const char *certificate, *key; /* paths of PEM files; the chain follows the certificate */
+    const char *store;             /* "LocalMachine/My"; NULL or "": files */
+    const char *subject;           /* of the store: a name that it is for, see tls_choice.h, or */
+    const char *thumbprint;        /* the one with this; NULL or "": by subject */
+    const struct cert_store *from; /* NULL: cert_store_system() */
 };
+/* How it is named in messages: the file, or the store and what was asked of it. */
+const char *tls_pair_name(const struct tls_pair *pair, char *out, size_t size);
 
 struct tls_server_options {
     struct tls_pair main;        /* served where no name or no known name is asked for */
@@ -25,6 +34,24 @@ struct tls_server_options {
 };
 struct tls_context *tls_server_context(const struct tls_server_options *options, struct err *e);
 
+/* What has come of the certificates that a store holds. */
+enum { TLS_NOTE_MAX = 400 };
+struct tls_renewal {
+    bool renewed; /* another one than before is taken: */
+    char subject[256], thumbprint[41];
+    int64_t not_after_wall_ms;
+    char refused[TLS_NOTE_MAX]; /* why a newer one, or any at all, could not be taken: the one
+                                   that there is stays; "": all is well */
+    bool locked;                /* because this account may not read its key */
+};
+/* As tls_server_context, and looks at the stores again. in_force: made of the same options, or
+ * NULL; its certificates of files are taken over as they are, and those of a store where there is
+ * nothing better. fresh: NULL where nothing has changed. False: there is nothing to serve with. */
+bool tls_server_renew(const struct tls_server_options *options, struct tls_context *in_force,
+                      struct tls_context **fresh, struct tls_renewal *renewal, struct err *e);
+/* Is there anything to look at again? */
+bool tls_server_has_store(const struct tls_server_options *options);
+
 enum tls_verify {
     TLS_VERIFY_NONE,  /* opportunistic: any certificate is better than none */
     TLS_VERIFY_CHAIN, /* it leads to a trusted root */
@@ -33,6 +60,8 @@ enum tls_verify {
 struct tls_client_options {
     const char *ca_file;         /* NULL or "": the system's roots */
     const char *minimum_version; /* NULL: "1.2"; for TLS_VERIFY_NONE peers "1.0" may be wise */
+    cert_chain_verify *chain;    /* who knows the system's roots; NULL: cert_chain_system(), and
+                                    without one OpenSSL's files */
 };
 struct tls_context *tls_client_context(const struct tls_client_options *options, struct err *e);
 
@@ -63,8 +92,9 @@ struct tls_certificate_info {
     char names[512]; /* subject alternative names, separated by one space, cut to fit */
     int64_t not_before_wall_ms, not_after_wall_ms;
     bool self_signed;
+    bool no_pss; /* the key of a store cannot make what TLS 1.3 needs: TLS 1.2 at most */
 };
-/* Reads both files and proves that the key belongs to the certificate. */
+/* Reads both files, or picks from the store, and proves that the key belongs to the certificate. */
 bool tls_certificate_info(const struct tls_pair *pair, struct tls_certificate_info *out,
                           struct err *e);
 /* Would a client that asks for this host take the certificate for it? */

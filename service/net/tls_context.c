@@ -132,10 +132,13 @@ static bool set_versions(struct tls_context *c, const char *minimum, struct err 
 
 static int on_client_hello(SSL *ssl, int *alert, void *unused)
 {
-    (void)alert;
     (void)unused;
-    tls_hello_note(SSL_get_app_data(ssl), ssl);
-    return SSL_CLIENT_HELLO_SUCCESS;
+    struct tls_session *s = SSL_get_app_data(ssl);
+    tls_hello_note(s, ssl);
+    if (!s->context->limited || tls_limits_apply(s, ssl))
+        return SSL_CLIENT_HELLO_SUCCESS;
+    *alert = SSL_AD_INTERNAL_ERROR;
+    return SSL_CLIENT_HELLO_ERROR;
 }
 
 bool tls_context_knows(const struct tls_context *c, const char *server_name)
@@ -173,20 +176,58 @@ static int on_certificate(SSL *ssl, void *unused)
     return 1;
 }
 
+static const struct tls_pair *pair_of(const struct tls_server_options *o, size_t i)
+{
+    return i == 0 ? &o->main : &o->more[i - 1];
+}
+
+static bool of_store(const struct tls_pair *pair)
+{
+    return pair->store != NULL && pair->store[0] != '\0';
+}
+
+bool tls_server_has_store(const struct tls_server_options *o)
+{
+    bool found = false;
+    for (size_t i = 0; i <= o->more_n && !found; i++)
+        found = of_store(pair_of(o, i));
+    return found;
+}
+
+/* previous: of the context in force, or NULL. */
+static bool load_identity(const struct tls_pair *pair, const struct tls_identity *previous,
+                          struct tls_identity *out, struct tls_renewal *renewal, struct err *e)
+{
+    if (of_store(pair))
+        return tls_store_load(pair, previous, out, renewal, e);
+    if (previous == NULL)
+        return tls_identity_load(pair, out, e);
+    return tls_identity_copy(previous, out) || err_set(e, ERR_TEMP, "tls: no memory");
+}
+
 static bool load_identities(struct tls_context *c, const struct tls_server_options *o,
+                            const struct tls_context *in_force, struct tls_renewal *renewal,
                             struct err *e)
 {
-    char text[200];
+    char text[200], name[300];
     c->identities = calloc(o->more_n + 1, sizeof *c->identities);
     if (c->identities == NULL)
         return err_set(e, ERR_TEMP, "tls: no memory");
     for (size_t i = 0; i <= o->more_n; i++) {
-        const struct tls_pair *pair = i == 0 ? &o->main : &o->more[i - 1];
-        if (!tls_identity_load(pair, &c->identities[i], e))
+        const struct tls_identity *previous =
+            in_force != NULL && i < in_force->identities_n ? &in_force->identities[i] : NULL;
+        struct tls_identity *it = &c->identities[i];
+        if (!load_identity(pair_of(o, i), previous, it, renewal, e))
             return false;
         c->identities_n++;
-        c->identities[i].twin =
-            i > 0 && tls_identity_shares_name(&c->identities[0], &c->identities[i]);
+        it->twin = i > 0 && tls_identity_shares_name(&c->identities[0], it);
+        c->limited = c->limited || tls_identity_limited(it);
+        if (c->minimum >= TLS1_3_VERSION && tls_identity_limited(it) && it->can.pss == 0 &&
+            EVP_PKEY_is_a(it->key, "RSA") == 1)
+            return err_set(e, ERR_PERM,
+                           "certificate %s: its key cannot make RSA-PSS signatures, which TLS 1.3 "
+                           "needs, expected tls.minimum_version: \"1.2\" or another key",
+                           tls_pair_name(pair_of(o, i), name, sizeof name));
     }
     /* The main one goes last, so that it is the context's own; the others are only tried on, for
      * what may be wrong with them (a key too small for the security level, say). */
@@ -200,13 +241,15 @@ static bool load_identities(struct tls_context *c, const struct tls_server_optio
             ok = SSL_CTX_use_cert_and_key(c->ctx, id->certificate, id->key, id->chain, 1) == 1;
         if (!ok)
             return err_set(e, ERR_PERM, "certificate %s: cannot be used: %s",
-                           i == 0 ? o->main.certificate : o->more[i - 1].certificate,
+                           tls_pair_name(pair_of(o, i), name, sizeof name),
                            tls_error_text(text, sizeof text));
     }
     return true;
 }
 
-struct tls_context *tls_server_context(const struct tls_server_options *options, struct err *e)
+static struct tls_context *server_context(const struct tls_server_options *options,
+                                          const struct tls_context *in_force,
+                                          struct tls_renewal *renewal, struct err *e)
 {
     struct tls_context *c = context_new(TLS_server_method(), e);
     if (c == NULL)
@@ -214,7 +257,7 @@ struct tls_context *tls_server_context(const struct tls_server_options *options,
     static const unsigned char session_context[] = "postern";
     if (!set_versions(c, options->minimum_version, e) ||
         !tls_ciphers_set(c, options->ciphers, options->ciphersuites, e) ||
-        !load_identities(c, options, e))
+        !load_identities(c, options, in_force, renewal, e))
         goto fail;
     if (SSL_CTX_set1_groups_list(c->ctx, groups) != 1 ||
         SSL_CTX_set_session_id_context(c->ctx, session_context, sizeof session_context - 1) != 1) {
@@ -232,6 +275,24 @@ struct tls_context *tls_server_context(const struct tls_server_options *options,
 fail:
     tls_unref(&c);
     return NULL;
+}
+
+struct tls_context *tls_server_context(const struct tls_server_options *options, struct err *e)
+{
+    struct tls_renewal ignored = {0};
+    return server_context(options, NULL, &ignored, e);
+}
+
+bool tls_server_renew(const struct tls_server_options *options, struct tls_context *in_force,
+                      struct tls_context **fresh, struct tls_renewal *renewal, struct err *e)
+{
+    *renewal = (struct tls_renewal){0};
+    *fresh = server_context(options, in_force, renewal, e);
+    if (*fresh == NULL)
+        return false;
+    if (in_force != NULL && !renewal->renewed)
+        tls_unref(fresh);
+    return true;
 }
 
 struct tls_context *tls_client_context(const struct tls_client_options *options, struct err *e)
@@ -253,7 +314,10 @@ struct tls_context *tls_client_context(const struct tls_client_options *options,
                       options->ca_file, tls_error_text(text, sizeof text));
         goto fail;
     }
-    if (!own_roots && SSL_CTX_set_default_verify_paths(c->ctx) != 1) {
+    cert_chain_verify *chain = options->chain != NULL ? options->chain : cert_chain_system();
+    if (!own_roots && chain != NULL) {
+        tls_verify_by_system(c, chain);
+    } else if (!own_roots && SSL_CTX_set_default_verify_paths(c->ctx) != 1) {
         (void)err_set(e, ERR_TEMP, "tls: cannot read the system's roots: %s",
                       tls_error_text(text, sizeof text));
         goto fail;
@@ -280,10 +344,10 @@ void tls_unref(struct tls_context **c)
     *c = NULL;
     if (it == NULL || atomic_fetch_sub_explicit(&it->count, 1, memory_order_acq_rel) != 1)
         return;
+    SSL_CTX_free(it->ctx); /* it holds keys, which live by their identities' providers */
     for (size_t i = 0; i < it->identities_n; i++)
         tls_identity_drop(&it->identities[i]);
     free(it->identities);
-    SSL_CTX_free(it->ctx);
     BIO_meth_free(it->hooks);
     free(it);
 }

@@ -111,9 +111,24 @@ static bool load_key(const char *path, struct tls_identity *out, struct err *e)
                    tls_error_text(text, sizeof text));
 }
 
+const char *tls_pair_name(const struct tls_pair *pair, char *out, size_t size)
+{
+    if (pair->store == NULL || pair->store[0] == '\0')
+        (void)snprintf(out, size, "%s", pair->certificate == NULL ? "" : pair->certificate);
+    else if (pair->thumbprint != NULL && pair->thumbprint[0] != '\0')
+        (void)snprintf(out, size, "%s, thumbprint %s", pair->store, pair->thumbprint);
+    else
+        (void)snprintf(out, size, "%s, subject %s", pair->store,
+                       pair->subject == NULL ? "" : pair->subject);
+    return out;
+}
+
 bool tls_identity_load(const struct tls_pair *pair, struct tls_identity *out, struct err *e)
 {
+    struct tls_renewal ignored = {0};
     *out = (struct tls_identity){0};
+    if (pair->store != NULL && pair->store[0] != '\0')
+        return tls_store_load(pair, NULL, out, &ignored, e);
     if (!load_certificates(pair->certificate, out, e) || !load_key(pair->key, out, e))
         goto fail;
     if (X509_check_private_key(out->certificate, out->key) != 1) {
@@ -133,7 +148,30 @@ void tls_identity_drop(struct tls_identity *i)
     X509_free(i->certificate);
     EVP_PKEY_free(i->key);
     sk_X509_pop_free(i->chain, X509_free);
+    tls_provider_unref(&i->provider); /* after the key that it made */
     *i = (struct tls_identity){0};
+}
+
+bool tls_identity_copy(const struct tls_identity *from, struct tls_identity *out)
+{
+    *out = (struct tls_identity){.twin = from->twin, .can = from->can};
+    if (X509_up_ref(from->certificate) == 1)
+        out->certificate = from->certificate;
+    if (EVP_PKEY_up_ref(from->key) == 1)
+        out->key = from->key;
+    out->chain = from->chain == NULL ? sk_X509_new_null() : X509_chain_up_ref(from->chain);
+    out->provider = tls_provider_ref(from->provider);
+    if (out->certificate != NULL && out->key != NULL && out->chain != NULL)
+        return true;
+    tls_identity_drop(out);
+    return false;
+}
+
+void tls_certificate_thumbprint(const X509 *c, uint8_t out[20])
+{
+    unsigned n = 0;
+    memset(out, 0, 20);
+    (void)X509_digest(c, EVP_sha1(), out, &n);
 }
 
 bool tls_identity_matches(const struct tls_identity *i, const char *host)
@@ -157,7 +195,7 @@ bool tls_identity_shares_name(const struct tls_identity *a, const struct tls_ide
     return shares;
 }
 
-static int64_t wall_ms_of(const ASN1_TIME *t)
+int64_t tls_wall_ms_of(const ASN1_TIME *t)
 {
     int days = 0, seconds = 0;
     ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
@@ -166,16 +204,17 @@ static int64_t wall_ms_of(const ASN1_TIME *t)
     return ok ? ((int64_t)days * 86400 + seconds) * 1000 : 0;
 }
 
-static void add_name(struct tls_certificate_info *out, const char *name)
+static void add_name(char *out, size_t size, const char *name)
 {
-    size_t used = strlen(out->names);
-    if (used + strlen(name) + 2 <= sizeof out->names)
-        (void)snprintf(out->names + used, sizeof out->names - used, "%s%s", used ? " " : "", name);
+    size_t used = strlen(out);
+    if (used + strlen(name) + 2 <= size)
+        (void)snprintf(out + used, size - used, "%s%s", used ? " " : "", name);
 }
 
-static void list_names(const X509 *certificate, struct tls_certificate_info *out)
+void tls_certificate_names_of(const X509 *certificate, char *out, size_t size)
 {
     GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    out[0] = '\0';
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
         const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
         char text[256] = "";
@@ -195,9 +234,34 @@ static void list_names(const X509 *certificate, struct tls_certificate_info *out
                 netaddr_format(&a, text);
         }
         if (text[0] != 0)
-            add_name(out, text);
+            add_name(out, size, text);
     }
     GENERAL_NAMES_free(names);
+}
+
+void tls_certificate_subject(const X509 *c, char *out, size_t size)
+{
+    BIO *text = BIO_new(BIO_s_mem());
+    out[0] = '\0';
+    if (text != NULL &&
+        X509_NAME_print_ex(text, X509_get_subject_name(c), 0, XN_FLAG_RFC2253) >= 0) {
+        char *p = NULL;
+        long n = BIO_get_mem_data(text, &p);
+        (void)snprintf(out, size, "%.*s", (int)n, p);
+    }
+    BIO_free(text);
+}
+
+void tls_identity_describe(const struct tls_identity *i, struct tls_certificate_info *out)
+{
+    const X509 *c = i->certificate;
+    *out = (struct tls_certificate_info){0};
+    tls_certificate_subject(c, out->subject, sizeof out->subject);
+    tls_certificate_names_of(c, out->names, sizeof out->names);
+    out->not_before_wall_ms = tls_wall_ms_of(X509_get0_notBefore(c));
+    out->not_after_wall_ms = tls_wall_ms_of(X509_get0_notAfter(c));
+    out->self_signed = X509_NAME_cmp(X509_get_subject_name(c), X509_get_issuer_name(c)) == 0;
+    out->no_pss = i->provider != NULL && EVP_PKEY_is_a(i->key, "RSA") == 1 && i->can.pss == 0;
 }
 
 bool tls_certificate_info(const struct tls_pair *pair, struct tls_certificate_info *out,
@@ -207,19 +271,7 @@ bool tls_certificate_info(const struct tls_pair *pair, struct tls_certificate_in
     *out = (struct tls_certificate_info){0};
     if (!tls_identity_load(pair, &identity, e))
         return false;
-    const X509 *c = identity.certificate;
-    BIO *text = BIO_new(BIO_s_mem());
-    if (text != NULL &&
-        X509_NAME_print_ex(text, X509_get_subject_name(c), 0, XN_FLAG_RFC2253) >= 0) {
-        char *p = NULL;
-        long n = BIO_get_mem_data(text, &p);
-        (void)snprintf(out->subject, sizeof out->subject, "%.*s", (int)n, p);
-    }
-    BIO_free(text);
-    list_names(c, out);
-    out->not_before_wall_ms = wall_ms_of(X509_get0_notBefore(c));
-    out->not_after_wall_ms = wall_ms_of(X509_get0_notAfter(c));
-    out->self_signed = X509_NAME_cmp(X509_get_subject_name(c), X509_get_issuer_name(c)) == 0;
+    tls_identity_describe(&identity, out);
     tls_identity_drop(&identity);
     return true;
 }

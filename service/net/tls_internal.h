@@ -3,6 +3,7 @@
 #define POSTERN_NET_TLS_INTERNAL_H
 
 #include "net/tls.h"
+#include "net/tls_provider.h"
 
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
@@ -12,7 +13,9 @@ struct tls_identity { /* a certificate, its key, its chain */
     X509 *certificate;
     EVP_PKEY *key;
     STACK_OF(X509) * chain;
-    bool twin; /* holds a name of the main one too */
+    bool twin;                     /* holds a name of the main one too */
+    struct tls_provider *provider; /* of a key in a store; NULL: the key is ours */
+    struct tls_key_abilities can;  /* of that key */
 };
 
 struct tls_context {
@@ -23,7 +26,9 @@ struct tls_context {
     size_t identities_n;
     int minimum;   /* TLS1_2_VERSION, ... */
     bool own_list; /* tls.ciphers is given */
+    bool limited;  /* some identity's key cannot make every signature: tls_limits.c */
     char allowed[300];
+    cert_chain_verify *chain; /* client: who knows the roots; NULL: OpenSSL does */
 };
 
 /* What a client hello said, kept while the handshake runs. */
@@ -52,6 +57,25 @@ struct tls_session {
 
 bool tls_identity_load(const struct tls_pair *pair, struct tls_identity *out, struct err *e);
 void tls_identity_drop(struct tls_identity *i);
+bool tls_identity_copy(const struct tls_identity *from, struct tls_identity *out);
+void tls_identity_describe(const struct tls_identity *i, struct tls_certificate_info *out);
+/* SHA-1, as Windows names a certificate. */
+void tls_certificate_thumbprint(const X509 *c, uint8_t out[20]);
+int64_t tls_wall_ms_of(const ASN1_TIME *t);
+void tls_certificate_names_of(const X509 *c, char *out, size_t size);
+void tls_certificate_subject(const X509 *c, char *out, size_t size);
+
+/* tls_store.c. previous: NULL, or what is in force; out is a copy of it where that is still the
+ * best that can be had, and renewal says why. */
+bool tls_store_load(const struct tls_pair *pair, const struct tls_identity *previous,
+                    struct tls_identity *out, struct tls_renewal *renewal, struct err *e);
+
+/* tls_limits.c: keeps a handshake to what the served keys can sign. */
+bool tls_identity_limited(const struct tls_identity *i);
+bool tls_limits_apply(const struct tls_session *s, SSL *ssl);
+
+/* tls_verify.c: the system's chain engine in place of OpenSSL's. */
+void tls_verify_by_system(struct tls_context *c, cert_chain_verify *chain);
 bool tls_identity_matches(const struct tls_identity *i, const char *host);
 bool tls_identity_shares_name(const struct tls_identity *a, const struct tls_identity *b);
 

@@ -1,8 +1,9 @@
 /* cert_chain.h - is the certificate that a server shows to be trusted, asked of the system that
  * keeps the roots. Windows: its chain engine, with the roots that group policy and Windows Update
  * give it. Elsewhere the roots are files that OpenSSL reads, and there is nothing to ask.
- * Threads: any. It blocks: what it needs is in the system's cache as a rule; a chain that is not
- * complete there may be completed over the network once, within CERT_CHAIN_PATIENCE_MS. */
+ * Threads: any. It blocks for milliseconds: what it needs is in the system's cache as a rule. Where
+ * the verdict matters, a chain that is not complete there is completed over the network once,
+ * within CERT_CHAIN_PATIENCE_MS. */
 #ifndef POSTERN_PLATFORM_CERT_CHAIN_H
 #define POSTERN_PLATFORM_CERT_CHAIN_H
 
@@ -25,9 +26,11 @@ enum cert_chain_verdict {
 };
 
 /* certificates: as the server sent them, its own first, DER. host: the name that was asked for;
- * NULL: any. reason: the system's own words, "" where it is trusted. */
+ * NULL: any. patient: the network may be asked. reason: the system's own words, "" where it is
+ * trusted.
+ */
 typedef enum cert_chain_verdict cert_chain_verify(const struct span *certificates, size_t n,
-                                                  const char *host,
+                                                  const char *host, bool patient,
                                                   char reason[CERT_CHAIN_REASON_MAX]);
 
 /* NULL: this system has none. */
