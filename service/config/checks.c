@@ -1,6 +1,8 @@
 #include "config/checks.h"
 
+#include "base/cert_name.h"
 #include "config/value.h"
+#include "platform/cert_store.h"
 #include "platform/paths.h"
 
 #include <string.h>
@@ -64,17 +66,81 @@ static void check_listeners(struct binder *b, const struct config *c)
         }
 }
 
+/* prefix: "tls" or "tls.certificates[2]". */
+static void certificate_error(struct binder *b, const struct config *c, const char *prefix,
+                              const char *option, const char *text)
+{
+    const char *key = arena_printf(b->arena, "%s.%s", prefix, option);
+    if (key != NULL)
+        error_at(b, c, key, text);
+}
+
+static void check_store(struct binder *b, const struct config *c, const char *prefix,
+                        const struct config_certificate *x)
+{
+    bool machine;
+    struct span name;
+    uint8_t thumbprint[THUMBPRINT_BYTES];
+    if (cert_store_system() == NULL)
+        certificate_error(b, c, prefix, "store",
+                          "a certificate store is there only on Windows, expected certificate and "
+                          "key, files");
+    else if (!cert_store_name(x->store, &machine, &name))
+        certificate_error(b, c, prefix, "store",
+                          "no name of a store, expected LocalMachine/My or the like");
+    if (x->certificate[0] != '\0')
+        certificate_error(b, c, prefix, "certificate",
+                          "a file besides a store, expected one of both");
+    else if (x->key[0] != '\0')
+        certificate_error(b, c, prefix, "key",
+                          "a file besides a store, which has the key too, expected one of both");
+    if (x->subject[0] == '\0' && x->thumbprint[0] == '\0')
+        certificate_error(b, c, prefix, "store",
+                          "which of its certificates? expected subject or thumbprint too");
+    else if (x->subject[0] != '\0' && x->thumbprint[0] != '\0')
+        certificate_error(b, c, prefix, "thumbprint",
+                          "a thumbprint besides a subject, expected one of both");
+    else if (x->thumbprint[0] != '\0' && !thumbprint_parse(x->thumbprint, thumbprint))
+        certificate_error(b, c, prefix, "thumbprint",
+                          "no thumbprint, expected 40 hexadecimal digits (SHA-1)");
+}
+
+/* False: no certificate is named. */
+static bool check_certificate(struct binder *b, const struct config *c, const char *prefix,
+                              const struct config_certificate *x)
+{
+    if (x->store[0] != '\0') {
+        check_store(b, c, prefix, x);
+        return true;
+    }
+    if (x->subject[0] != '\0')
+        certificate_error(b, c, prefix, "subject", "a subject of no store, expected store too");
+    if (x->thumbprint[0] != '\0')
+        certificate_error(b, c, prefix, "thumbprint",
+                          "a thumbprint of no store, expected store too");
+    if (x->key[0] != '\0' && x->certificate[0] == '\0')
+        certificate_error(b, c, prefix, "key",
+                          "a key without a certificate, expected certificate too");
+    return x->certificate[0] != '\0' || x->subject[0] != '\0' || x->thumbprint[0] != '\0' ||
+           x->key[0] != '\0';
+}
+
 static void check_tls(struct binder *b, const struct config *c)
 {
     const struct config_tls *t = &c->tls;
-    bool of_store = t->store[0] != '\0' || t->subject[0] != '\0' || t->thumbprint[0] != '\0';
-    if (t->certificate[0] != '\0' || of_store)
-        return;
-    if (t->key[0] != '\0')
-        error_at(b, c, "tls.key", "a key without a certificate, expected tls.certificate too");
-    if (t->certificates.count > 0)
+    const struct config_certificate first = {.certificate = t->certificate,
+                                             .key = t->key,
+                                             .store = t->store,
+                                             .subject = t->subject,
+                                             .thumbprint = t->thumbprint};
+    if (!check_certificate(b, c, "tls", &first) && t->certificates.count > 0)
         error_at(b, c, "tls.certificates",
                  "further certificates without a first, expected tls.certificate too");
+    for (size_t i = 0; i < t->certificates.count; i++) {
+        const char *prefix = arena_printf(b->arena, "tls.certificates[%zu]", i);
+        if (prefix != NULL && !check_certificate(b, c, prefix, &t->certificates.items[i]))
+            error_at(b, c, prefix, "no certificate is named, expected certificate (or store)");
+    }
 }
 
 static bool has_name(const struct config_auth_domain *d, const char *name)

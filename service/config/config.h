@@ -102,9 +102,11 @@ struct config_listener {
     struct config_list mechanisms; /* none: as authentication.mechanisms and integrated say */
 };
 
+/* Files, or of the system's store (base/cert_name.h); what is not given is "". */
 struct config_certificate {
     struct config_pos at;
     const char *certificate, *key;
+    const char *store, *subject, *thumbprint;
 };
 
 struct config_tls {

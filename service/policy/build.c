@@ -65,7 +65,7 @@ static bool build_listeners(struct policy *p)
             .ip = from->address.ip,
             .port = from->address.port,
             .tls = from->tls,
-            .starttls = starttls && c->tls.certificate[0] != '\0',
+            .starttls = starttls && (c->tls.certificate[0] != '\0' || c->tls.store[0] != '\0'),
             .anonymous = from->anonymous == CONFIG_INHERIT ? c->authentication.anonymous
                                                            : from->anonymous == CONFIG_TRUE,
             .normalise_bare_lf = from->bare_lf == CONFIG_BARE_LF_NORMALISE,
@@ -77,11 +77,16 @@ static bool build_listeners(struct policy *p)
     return true;
 }
 
-static bool build_pair(struct policy *p, const char *certificate, const char *key,
+static bool build_pair(struct policy *p, const struct config_certificate *from,
                        struct tls_pair *pair)
 {
-    pair->certificate = build_path(p, certificate);
-    pair->key = key[0] == '\0' ? pair->certificate : build_path(p, key);
+    *pair = (struct tls_pair){
+        .certificate = build_path(p, from->certificate),
+        .store = from->store,
+        .subject = from->subject,
+        .thumbprint = from->thumbprint,
+    };
+    pair->key = from->key[0] == '\0' ? pair->certificate : build_path(p, from->key);
     return pair->certificate != NULL && pair->key != NULL;
 }
 
@@ -101,15 +106,19 @@ static bool build_tls(struct policy *p, struct config_messages *m)
         bad_ciphers(p, "tls.ciphers", &e, m);
     if (t->ciphersuites[0] != '\0' && !tls_ciphersuites_check(t->ciphersuites, &e))
         bad_ciphers(p, "tls.ciphersuites", &e, m);
-    if (t->certificate[0] == '\0')
+    const struct config_certificate first = {.certificate = t->certificate,
+                                             .key = t->key,
+                                             .store = t->store,
+                                             .subject = t->subject,
+                                             .thumbprint = t->thumbprint};
+    if (t->certificate[0] == '\0' && t->store[0] == '\0')
         return true;
     struct tls_server_options *o = arena_alloc(&p->arena, sizeof *o);
     struct tls_pair *more = arena_alloc(&p->arena, t->certificates.count * sizeof *more);
-    if (o == NULL || more == NULL || !build_pair(p, t->certificate, t->key, &o->main))
+    if (o == NULL || more == NULL || !build_pair(p, &first, &o->main))
         return false;
     for (size_t i = 0; i < t->certificates.count; i++)
-        if (!build_pair(p, t->certificates.items[i].certificate, t->certificates.items[i].key,
-                        &more[i]))
+        if (!build_pair(p, &t->certificates.items[i], &more[i]))
             return false;
     o->more = more;
     o->more_n = t->certificates.count;

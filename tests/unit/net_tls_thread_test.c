@@ -95,11 +95,13 @@ static void meet(struct peer *p, const struct echo_server *server)
 static struct tls_context *context_of(const char *minimum)
 {
     struct err e = {0};
-    const struct tls_pair more[] = {{files.other_certificate, files.other_key}};
-    struct tls_server_options o = {.main = {files.main_certificate, files.main_key},
-                                   .more = more,
-                                   .more_n = 1,
-                                   .minimum_version = minimum};
+    const struct tls_pair more[] = {
+        {.certificate = files.other_certificate, .key = files.other_key}};
+    struct tls_server_options o = {
+        .main = {.certificate = files.main_certificate, .key = files.main_key},
+        .more = more,
+        .more_n = 1,
+        .minimum_version = minimum};
     struct tls_context *c = tls_server_context(&o, &e);
     if (c == NULL)
         (void)fprintf(stderr, "%s\n", e.text);
@@ -155,8 +157,9 @@ static void the_old_printer_with_rsa_key_exchange_gets_in_at_1_0(void **state)
 {
     (void)state;
     struct err e;
-    struct tls_server_options o = {.main = {files.other_certificate, files.other_key},
-                                   .minimum_version = "1.0"};
+    struct tls_server_options o = {
+        .main = {.certificate = files.other_certificate, .key = files.other_key},
+        .minimum_version = "1.0"};
     struct tls_context *context = tls_server_context(&o, &e);
     assert_non_null(context);
     struct echo_server server;
@@ -202,10 +205,13 @@ static void a_second_kind_of_key_serves_those_who_know_no_other(void **state)
 {
     (void)state;
     struct err e;
-    const struct tls_pair more[] = {{files.other_certificate, files.other_key},
-                                    {files.twin_certificate, files.other_key}};
+    const struct tls_pair more[] = {
+        {.certificate = files.other_certificate, .key = files.other_key},
+        {.certificate = files.twin_certificate, .key = files.other_key}};
     struct tls_server_options o = {
-        .main = {files.main_certificate, files.main_key}, .more = more, .more_n = 2};
+        .main = {.certificate = files.main_certificate, .key = files.main_key},
+        .more = more,
+        .more_n = 2};
     struct tls_context *context = tls_server_context(&o, &e);
     assert_non_null(context);
     struct echo_server server;
@@ -239,10 +245,13 @@ static void the_end_point_is_the_certificate_that_was_shown(void **state)
     (void)state;
     static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
     struct err e;
-    const struct tls_pair more[] = {{files.other_certificate, files.other_key},
-                                    {files.twin_certificate, files.other_key}};
+    const struct tls_pair more[] = {
+        {.certificate = files.other_certificate, .key = files.other_key},
+        {.certificate = files.twin_certificate, .key = files.other_key}};
     struct tls_server_options o = {
-        .main = {files.main_certificate, files.main_key}, .more = more, .more_n = 2};
+        .main = {.certificate = files.main_certificate, .key = files.main_key},
+        .more = more,
+        .more_n = 2};
     struct tls_context *context = tls_server_context(&o, &e);
     assert_non_null(context);
     for (size_t v = 0; v < 4; v++) {
@@ -357,9 +366,10 @@ static void with_lists(struct peer *p, const char *ciphers, const char *suites, 
                        const char *change)
 {
     struct err e = {0};
-    const struct tls_server_options o = {.main = {files.other_certificate, files.other_key},
-                                         .ciphers = ciphers,
-                                         .ciphersuites = suites};
+    const struct tls_server_options o = {
+        .main = {.certificate = files.other_certificate, .key = files.other_key},
+        .ciphers = ciphers,
+        .ciphersuites = suites};
     struct tls_context *context = tls_server_context(&o, &e);
     if (context == NULL)
         fail_msg("%s", e.text);
@@ -393,8 +403,9 @@ static void the_ciphers_of_the_configuration_are_the_ones_taken(void **state)
                "TLS_CHACHA20_POLY1305_SHA256", "");
 
     struct err e = {0};
-    const struct tls_server_options o = {.main = {files.other_certificate, files.other_key},
-                                         .ciphers = "ECDHERSA"};
+    const struct tls_server_options o = {
+        .main = {.certificate = files.other_certificate, .key = files.other_key},
+        .ciphers = "ECDHERSA"};
     assert_null(tls_server_context(&o, &e));
     assert_string_equal(e.text,
                         "tls.ciphers: \"ECDHERSA\" is no cipher, expected names as `openssl "
@@ -453,12 +464,20 @@ static void files_that_cannot_be_used_are_named_with_the_reason(void **state)
         struct tls_pair pair;
         const char *path, *words;
     } cases[] = {
-        {{missing, files.main_key}, missing, "No such file"},
-        {{files.main_certificate, missing}, missing, "No such file"},
-        {{files.main_key, files.main_key}, files.main_key, "holds no PEM certificate"},
-        {{files.main_certificate, files.ca}, files.ca, "holds no PEM private key"},
-        {{files.main_certificate, files.locked_key}, files.locked_key, "protected by a password"},
-        {{files.main_certificate, files.other_key}, files.other_key, "does not belong to"},
+        {{.certificate = missing, .key = files.main_key}, missing, "No such file"},
+        {{.certificate = files.main_certificate, .key = missing}, missing, "No such file"},
+        {{.certificate = files.main_key, .key = files.main_key},
+         files.main_key,
+         "holds no PEM certificate"},
+        {{.certificate = files.main_certificate, .key = files.ca},
+         files.ca,
+         "holds no PEM private key"},
+        {{.certificate = files.main_certificate, .key = files.locked_key},
+         files.locked_key,
+         "protected by a password"},
+        {{.certificate = files.main_certificate, .key = files.other_key},
+         files.other_key,
+         "does not belong to"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct tls_server_options o = {.main = cases[i].pair};
@@ -467,8 +486,9 @@ static void files_that_cannot_be_used_are_named_with_the_reason(void **state)
         assert_non_null(strstr(e.text, cases[i].path));
         assert_non_null(strstr(e.text, cases[i].words));
     }
-    struct tls_server_options o = {.main = {files.main_certificate, files.main_key},
-                                   .minimum_version = "1.4"};
+    struct tls_server_options o = {
+        .main = {.certificate = files.main_certificate, .key = files.main_key},
+        .minimum_version = "1.4"};
     assert_null(tls_server_context(&o, &e));
     assert_non_null(strstr(e.text, "\"1.4\""));
     struct tls_client_options co = {.ca_file = missing};
@@ -481,7 +501,7 @@ static void a_certificate_tells_its_names_and_its_end(void **state)
     (void)state;
     struct err e;
     struct tls_certificate_info info;
-    struct tls_pair pair = {files.main_certificate, files.main_key};
+    struct tls_pair pair = {.certificate = files.main_certificate, .key = files.main_key};
     assert_true(tls_certificate_info(&pair, &info, &e));
     assert_string_equal(info.subject, "CN=main.test");
     assert_string_equal(info.names, "main.test 127.0.0.1");
