@@ -199,7 +199,8 @@ static void warn_of_the_next_reload(const struct run *r)
 {
     struct err e = {0};
     bool failed;
-    struct tls_context *again = run_tls_context(r->policy, &failed, &e);
+    struct tls_renewal ignored;
+    struct tls_context *again = run_tls_context(r->policy, &ignored, &failed, &e);
     if (failed)
         log_event(LOG_WARN, "tls.unreadable",
                   LOG_S("why", "read before root was dropped; a reload will be refused"),
@@ -440,7 +441,9 @@ static bool start(struct run *r, struct err *e)
         !sock_start(e) || !make_folders(r->policy, e))
         return false;
     start_account_helper(r->policy);
-    r->tls = run_tls_context(r->policy, &tls_failed, e); /* the key may be root's alone */
+    struct tls_renewal found;
+    r->tls = run_tls_context(r->policy, &found, &tls_failed, e); /* the key may be root's alone */
+    run_certificates_tell(r, &found, false);
     if (tls_failed || !open_home(r, e))
         return false;
     give_files(r->policy);
@@ -467,7 +470,7 @@ static bool start(struct run *r, struct err *e)
         return err_set(e, ERR_TEMP, "limits.rate: no memory");
     return r->env.refusals != NULL && open_queue(r, e) && open_lanes(r, e) && start_workers(r, e) &&
            open_control(r, e) && start_watchdog(r, e) && run_lists_start(r, e) &&
-           run_log_start(r, e);
+           run_certificates_start(r, e) && run_log_start(r, e);
 }
 
 static int load_policy(struct run *r)

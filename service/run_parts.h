@@ -43,6 +43,20 @@ struct run_lists {
     uint64_t took_ms;
 };
 
+/* Looks at the certificates of the system's store; run_certificates.c. */
+struct run_certificates {
+    struct worker_timer *timer;
+    struct lane_job job; /* on the file lane, one at a time */
+    bool asked;
+    struct policy *policy; /* the job's */
+    struct tls_context *in_force;
+    struct tls_context *fresh; /* its result, or NULL */
+    struct tls_renewal found;
+    struct err error;
+    bool ok;
+    char told[TLS_NOTE_MAX]; /* what was refused: said once */
+};
+
 /* The log's file and its rotation, of run_log.c. */
 struct run_log {
     char file[PATH_TEXT_MAX]; /* "" = standard error */
@@ -77,6 +91,7 @@ struct run {
     struct worker_timer *watchdog, *stop_timer;
     struct run_log log;
     struct run_lists lists;
+    struct run_certificates certificates;
     uint64_t stop_deadline_ms;
     bool host_started, stopping;
     atomic_bool courier_drained;
@@ -88,7 +103,9 @@ struct run {
 bool run_reload(void *run, struct err *e);
 void run_log_messages(const struct config_messages *m);
 bool run_listen(struct run *r, const struct policy *policy, struct err *e);
-struct tls_context *run_tls_context(const struct policy *policy, bool *failed, struct err *e);
+/* found: of the store's certificates, for run_certificates_tell. */
+struct tls_context *run_tls_context(const struct policy *policy, struct tls_renewal *found,
+                                    bool *failed, struct err *e);
 struct acceptor_limits run_limits(const struct run *r, const struct policy *policy);
 /* The refusal of an open relay, and whatever else must not be started. */
 bool run_policy_may_start(const struct policy *policy, struct err *e);
@@ -101,6 +118,12 @@ bool run_hand_out(struct run *r, struct policy *policy, struct tls_context *tls)
 bool run_lists_start(struct run *r, struct err *e);
 void run_lists_stop(struct run *r); /* no further look; what is on the lane still comes back */
 void run_lists_free(struct run *r); /* after that */
+
+/* run_certificates.c */
+bool run_certificates_start(struct run *r, struct err *e);
+void run_certificates_stop(struct run *r);
+/* Logs what has come of a look; renewed: while we serve, not at the start or a reload. */
+void run_certificates_tell(struct run *r, const struct tls_renewal *found, bool renewed);
 
 /* run_log.c */
 bool run_log_setup(struct run *r, const struct policy *policy, struct err *e);

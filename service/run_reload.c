@@ -9,9 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct tls_context *run_tls_context(const struct policy *policy, bool *failed, struct err *e)
+struct tls_context *run_tls_context(const struct policy *policy, struct tls_renewal *found,
+                                    bool *failed, struct err *e)
 {
+    struct tls_context *it = NULL;
     *failed = false;
+    *found = (struct tls_renewal){0};
     if (policy->tls == NULL) {
         for (size_t i = 0; i < policy->listener_count; i++) {
             enum config_listener_tls tls = policy->listeners[i].tls;
@@ -24,9 +27,8 @@ struct tls_context *run_tls_context(const struct policy *policy, bool *failed, s
         }
         return NULL;
     }
-    struct tls_context *tls = tls_server_context(policy->tls, e);
-    *failed = tls == NULL;
-    return tls;
+    *failed = !tls_server_renew(policy->tls, NULL, &it, found, e);
+    return it;
 }
 
 struct acceptor_limits run_limits(const struct run *r, const struct policy *policy)
@@ -271,12 +273,13 @@ bool run_reload(void *context, struct err *e)
     struct run *r = context;
     struct policy *policy = NULL;
     struct tls_context *tls = NULL;
+    struct tls_renewal found = {0};
     bool tls_failed = false;
     service_host_reloading();
     bool ok =
         load(r, &policy, e) && same_fixed(r->policy, policy, e) && run_policy_may_start(policy, e);
     if (ok) {
-        tls = run_tls_context(policy, &tls_failed, e);
+        tls = run_tls_context(policy, &found, &tls_failed, e);
         ok = !tls_failed && switch_over(r, policy, e);
     }
     ok = ok && (run_hand_out(r, policy, tls) || err_set(e, ERR_TEMP, "no memory"));
@@ -287,6 +290,7 @@ bool run_reload(void *context, struct err *e)
         r->policy = policy_ref(policy);
         tls_unref(&r->tls);
         r->tls = tls_ref(tls);
+        run_certificates_tell(r, &found, false);
         log_event(LOG_INFO, "service.reloaded", LOG_S("file", policy->config->path));
     } else {
         log_event(LOG_ERROR, "service.reload.refused", LOG_S("why", e->text));

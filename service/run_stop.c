@@ -144,6 +144,7 @@ void run_tear_down(struct run *r)
 {
     control_close(&r->control);
     run_lists_stop(r);
+    run_certificates_stop(r);
     worker_timer_free(&r->watchdog);
     worker_timer_free(&r->stop_timer);
     worker_timer_free(&r->log.timer);

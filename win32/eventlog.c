@@ -35,6 +35,9 @@ static const struct {
     {"delivery.failed", MSG_DELIVERY_FAILED},
     {"delivery.expired", MSG_DELIVERY_FAILED},
     {"badmail.filed", MSG_DELIVERY_FAILED},
+    {"tls.certificate.renewed", MSG_CERTIFICATE_RENEWED},
+    {"tls.certificate.refused", MSG_CERTIFICATE_REFUSED},
+    {"tls.key.failed", MSG_KEY_FAILED},
     {"smtp.", 0},
     {"outbound.", 0},
 };

@@ -1,0 +1,136 @@
+/* cert_tool - puts certificates into the machine's store and takes them out again, for the tests;
+ * what certutil and PowerShell do on a real Windows.
+ *     cert_tool import FILE.pfx PASSWORD [STORE]   to LocalMachine\STORE, "My" if none is given
+ *     cert_tool trust FILE.cer                     to LocalMachine\Root
+ *     cert_tool delete STORE NAME                  all whose subject holds NAME
+ *     cert_tool lose-key NAME                      the certificate stays, the key's container goes
+ *     cert_tool list STORE
+ */
+#include <windows.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <wincrypt.h>
+
+static int failed(const char *call)
+{
+    (void)fprintf(stderr, "%s: 0x%08lx\n", call, (unsigned long)GetLastError());
+    return 1;
+}
+
+static HCERTSTORE store_of(const char *name)
+{
+    wchar_t wide[64];
+    if (MultiByteToWideChar(CP_UTF8, 0, name, -1, wide, 64) == 0)
+        return NULL;
+    return CertOpenStore(CERT_STORE_PROV_SYSTEM_W, 0, 0, CERT_SYSTEM_STORE_LOCAL_MACHINE, wide);
+}
+
+static BYTE *read_file(const char *path, DWORD *n)
+{
+    static BYTE bytes[65536];
+    FILE *f = fopen(path, "rb");
+    if (f == NULL)
+        return NULL;
+    *n = (DWORD)fread(bytes, 1, sizeof bytes, f);
+    (void)fclose(f);
+    return bytes;
+}
+
+static int import(const char *path, const char *password, const char *store)
+{
+    wchar_t wide[64];
+    CRYPT_DATA_BLOB blob = {0};
+    blob.pbData = read_file(path, &blob.cbData);
+    if (blob.pbData == NULL || MultiByteToWideChar(CP_UTF8, 0, password, -1, wide, 64) == 0)
+        return failed("read");
+    HCERTSTORE from = PFXImportCertStore(&blob, wide, CRYPT_MACHINE_KEYSET), to = store_of(store);
+    if (from == NULL || to == NULL)
+        return failed("PFXImportCertStore");
+    PCCERT_CONTEXT c = NULL;
+    while ((c = CertEnumCertificatesInStore(from, c)) != NULL)
+        if (!CertAddCertificateContextToStore(to, c, CERT_STORE_ADD_REPLACE_EXISTING, NULL))
+            return failed("CertAddCertificateContextToStore");
+    (void)CertCloseStore(from, 0);
+    return CertCloseStore(to, 0) ? 0 : failed("CertCloseStore");
+}
+
+static int trust(const char *path)
+{
+    DWORD n = 0;
+    BYTE *bytes = read_file(path, &n);
+    HCERTSTORE to = store_of("Root");
+    if (bytes == NULL || to == NULL ||
+        !CertAddEncodedCertificateToStore(to, X509_ASN_ENCODING, bytes, n,
+                                          CERT_STORE_ADD_REPLACE_EXISTING, NULL))
+        return failed("CertAddEncodedCertificateToStore");
+    return CertCloseStore(to, 0) ? 0 : failed("CertCloseStore");
+}
+
+static PCCERT_CONTEXT next(HCERTSTORE store, const char *name, PCCERT_CONTEXT before)
+{
+    return CertFindCertificateInStore(store, X509_ASN_ENCODING, 0, CERT_FIND_SUBJECT_STR_A, name,
+                                      before);
+}
+
+static int delete_all(const char *store, const char *name)
+{
+    HCERTSTORE it = store_of(store);
+    PCCERT_CONTEXT c;
+    while (it != NULL && (c = next(it, name, NULL)) != NULL)
+        if (!CertDeleteCertificateFromStore(c))
+            return failed("CertDeleteCertificateFromStore");
+    return it != NULL && CertCloseStore(it, 0) ? 0 : failed("CertOpenStore");
+}
+
+static int lose_key(const char *name)
+{
+    static BYTE room[8192];
+    HCERTSTORE it = store_of("My");
+    PCCERT_CONTEXT c = NULL;
+    int lost = 0;
+    while (it != NULL && (c = next(it, name, c)) != NULL) {
+        DWORD n = sizeof room;
+        HCRYPTPROV gone = 0;
+        const CRYPT_KEY_PROV_INFO *info = (void *)room;
+        if (!CertGetCertificateContextProperty(c, CERT_KEY_PROV_INFO_PROP_ID, room, &n))
+            return failed("CertGetCertificateContextProperty");
+        if (CryptAcquireContextW(&gone, info->pwszContainerName, info->pwszProvName,
+                                 info->dwProvType,
+                                 CRYPT_DELETEKEYSET | (info->dwFlags & CRYPT_MACHINE_KEYSET)))
+            lost++;
+    }
+    return lost > 0 ? 0 : failed("CryptAcquireContext CRYPT_DELETEKEYSET");
+}
+
+static int list(const char *store)
+{
+    HCERTSTORE it = store_of(store);
+    PCCERT_CONTEXT c = NULL;
+    while (it != NULL && (c = CertEnumCertificatesInStore(it, c)) != NULL) {
+        char name[256];
+        DWORD n = 0;
+        (void)CertGetNameStringA(c, CERT_NAME_SIMPLE_DISPLAY_TYPE, 0, NULL, name, sizeof name);
+        printf("%s%s\n", name,
+               CertGetCertificateContextProperty(c, CERT_KEY_PROV_INFO_PROP_ID, NULL, &n) ? " (key)"
+                                                                                          : "");
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc >= 4 && strcmp(argv[1], "import") == 0)
+        return import(argv[2], argv[3], argc > 4 ? argv[4] : "My");
+    if (argc == 3 && strcmp(argv[1], "trust") == 0)
+        return trust(argv[2]);
+    if (argc == 4 && strcmp(argv[1], "delete") == 0)
+        return delete_all(argv[2], argv[3]);
+    if (argc == 3 && strcmp(argv[1], "lose-key") == 0)
+        return lose_key(argv[2]);
+    if (argc == 3 && strcmp(argv[1], "list") == 0)
+        return list(argv[2]);
+    (void)fprintf(stderr, "usage: see the source\n");
+    return 64;
+}
