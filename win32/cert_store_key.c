@@ -24,46 +24,68 @@ const struct cert_calls cert_calls_system = {
     .ncrypt_close = NCryptFreeObject,
 };
 
-/* Where that fails the handle that there is stays: another maker's provider may know SHA-256. */
-static void reopen(struct cert_handle *h)
+/* By the container's name; info->dwProvType 0 is a key of CNG and no matter of this. */
+static bool open_container(const struct cert_calls *calls, PCCERT_CONTEXT certificate,
+                           HCRYPTPROV *out, DWORD *spec)
 {
     DWORD n = 0;
-    HCRYPTPROV again = 0;
-    if (!CertGetCertificateContextProperty(h->certificate, CERT_KEY_PROV_INFO_PROP_ID, NULL, &n))
-        return;
+    bool ok = false;
+    if (!CertGetCertificateContextProperty(certificate, CERT_KEY_PROV_INFO_PROP_ID, NULL, &n))
+        return false;
     CRYPT_KEY_PROV_INFO *info = malloc(n);
     if (info != NULL &&
-        CertGetCertificateContextProperty(h->certificate, CERT_KEY_PROV_INFO_PROP_ID, info, &n) &&
-        h->calls->capi_open(&again, info->pwszContainerName, MS_ENH_RSA_AES_PROV_W, PROV_RSA_AES,
-                            CRYPT_SILENT | (info->dwFlags & CRYPT_MACHINE_KEYSET))) {
-        if (h->to_free)
-            (void)h->calls->capi_close(h->capi, 0);
-        h->capi = again;
-        h->to_free = true;
+        CertGetCertificateContextProperty(certificate, CERT_KEY_PROV_INFO_PROP_ID, info, &n) &&
+        info->dwProvType != 0) {
+        *spec = info->dwKeySpec;
+        ok = calls->capi_open(out, info->pwszContainerName, MS_ENH_RSA_AES_PROV_W, PROV_RSA_AES,
+                              CRYPT_SILENT | (info->dwFlags & CRYPT_MACHINE_KEYSET));
+    } else {
+        SetLastError((DWORD)CRYPT_E_NO_KEY_PROPERTY);
     }
+    DWORD code = GetLastError();
     free(info);
+    SetLastError(code);
+    return ok;
 }
 
+/* The system's own way first. Where it hands out CryptoAPI's key, or fails (Wine looks for a key of
+ * the machine among the user's), the container is opened by name; where that fails, what the system
+ * gave stays: another maker's provider may know SHA-256. */
 enum cert_store_result cert_handle_open(const struct cert_calls *calls, PCCERT_CONTEXT certificate,
                                         struct cert_handle *out, struct err *e)
 {
     HCRYPTPROV_OR_NCRYPT_KEY_HANDLE key = 0;
-    DWORD spec = 0;
+    HCRYPTPROV named = 0;
+    DWORD spec = 0, named_spec = 0;
     BOOL to_free = FALSE;
     *out = (struct cert_handle){.calls = calls};
-    if (!calls->acquire(certificate,
-                        CRYPT_ACQUIRE_PREFER_NCRYPT_KEY_FLAG | CRYPT_ACQUIRE_SILENT_FLAG, NULL,
-                        &key, &spec, &to_free))
-        return cert_store_failed(GetLastError(), "CryptAcquireCertificatePrivateKey", e);
-    out->certificate = CertDuplicateCertificateContext(certificate);
-    out->to_free = to_free;
-    if (spec == CERT_NCRYPT_KEY_SPEC) {
-        out->ncrypt = key;
-        return CERT_STORE_OK;
+    bool acquired = calls->acquire(certificate,
+                                   CRYPT_ACQUIRE_PREFER_NCRYPT_KEY_FLAG | CRYPT_ACQUIRE_SILENT_FLAG,
+                                   NULL, &key, &spec, &to_free);
+    DWORD code = acquired ? 0 : GetLastError();
+    bool by_name = (!acquired || spec != CERT_NCRYPT_KEY_SPEC) &&
+                   open_container(calls, certificate, &named, &named_spec);
+    if (!acquired && !by_name) {
+        if (code == (DWORD)CRYPT_E_NO_KEY_PROPERTY &&
+            GetLastError() != (DWORD)CRYPT_E_NO_KEY_PROPERTY)
+            return cert_store_failed(GetLastError(), "CryptAcquireContext", e);
+        return cert_store_failed(code, "CryptAcquireCertificatePrivateKey", e);
     }
-    out->capi = key;
-    out->spec = spec;
-    reopen(out);
+    out->certificate = CertDuplicateCertificateContext(certificate);
+    if (by_name) {
+        if (acquired && to_free)
+            (void)calls->capi_close(key, 0);
+        out->capi = named;
+        out->to_free = true;
+        spec = named_spec;
+    } else {
+        out->to_free = to_free;
+        if (spec == CERT_NCRYPT_KEY_SPEC)
+            out->ncrypt = key;
+        else
+            out->capi = key;
+    }
+    out->spec = spec == AT_SIGNATURE ? AT_SIGNATURE : AT_KEYEXCHANGE; /* Wine says 3, for both */
     return CERT_STORE_OK;
 }
 

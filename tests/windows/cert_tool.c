@@ -24,7 +24,7 @@ static HCERTSTORE store_of(const char *name)
     wchar_t wide[64];
     if (MultiByteToWideChar(CP_UTF8, 0, name, -1, wide, 64) == 0)
         return NULL;
-    return CertOpenStore(CERT_STORE_PROV_SYSTEM_W, 0, 0, CERT_SYSTEM_STORE_LOCAL_MACHINE, wide);
+    return CertOpenStore(CERT_STORE_PROV_SYSTEM_REGISTRY_W, 0, 0, CERT_SYSTEM_STORE_LOCAL_MACHINE, wide);
 }
 
 static BYTE *read_file(const char *path, DWORD *n)
@@ -38,6 +38,44 @@ static BYTE *read_file(const char *path, DWORD *n)
     return bytes;
 }
 
+/* A container of the machine for each certificate, named by its thumbprint: Wine's import puts
+ * every key into one and the same. */
+static BOOL give_container(PCCERT_CONTEXT c)
+{
+    static BYTE room[8192], key[8192];
+    static wchar_t name[64], provider[] = MS_ENHANCED_PROV_W;
+    const CRYPT_KEY_PROV_INFO *old = (void *)room;
+    DWORD n = sizeof room, key_n = sizeof key, hash_n = 20;
+    BYTE hash[20];
+    HCRYPTPROV source = 0, target = 0;
+    HCRYPTKEY one = 0, other = 0;
+    if (!CertGetCertificateContextProperty(c, CERT_KEY_PROV_INFO_PROP_ID, room, &n))
+        return TRUE; /* an authority's, without a key */
+    if (!CertGetCertificateContextProperty(c, CERT_SHA1_HASH_PROP_ID, hash, &hash_n))
+        return FALSE;
+    (void)wcscpy(name, L"postern-");
+    for (int i = 0; i < 20; i++)
+        (void)swprintf(name + 8 + 2 * i, 3, L"%02x", hash[i]);
+    CRYPT_KEY_PROV_INFO info = {.pwszContainerName = name,
+                                .pwszProvName = provider,
+                                .dwProvType = PROV_RSA_FULL,
+                                .dwFlags = CRYPT_MACHINE_KEYSET,
+                                .dwKeySpec = AT_KEYEXCHANGE};
+    (void)CryptAcquireContextW(&target, name, provider, PROV_RSA_FULL,
+                               CRYPT_DELETEKEYSET | CRYPT_MACHINE_KEYSET);
+    /* Wine's own provider information calls AT_KEYEXCHANGE and AT_SIGNATURE 3 */
+    return CryptAcquireContextW(&source, old->pwszContainerName, old->pwszProvName, old->dwProvType,
+                                CRYPT_SILENT | (old->dwFlags & CRYPT_MACHINE_KEYSET)) &&
+           CryptGetUserKey(source, AT_KEYEXCHANGE, &one) &&
+           CryptExportKey(one, 0, PRIVATEKEYBLOB, 0, key, &key_n) &&
+           CryptAcquireContextW(&target, name, provider, PROV_RSA_FULL,
+                                CRYPT_NEWKEYSET | CRYPT_MACHINE_KEYSET) &&
+           CryptImportKey(target, key, key_n, 0, 0, &other) && CryptDestroyKey(other) &&
+           CryptDestroyKey(one) && CryptReleaseContext(target, 0) &&
+           CryptReleaseContext(source, 0) &&
+           CertSetCertificateContextProperty(c, CERT_KEY_PROV_INFO_PROP_ID, 0, &info);
+}
+
 static int import(const char *path, const char *password, const char *store)
 {
     wchar_t wide[64];
@@ -45,12 +83,14 @@ static int import(const char *path, const char *password, const char *store)
     blob.pbData = read_file(path, &blob.cbData);
     if (blob.pbData == NULL || MultiByteToWideChar(CP_UTF8, 0, password, -1, wide, 64) == 0)
         return failed("read");
-    HCERTSTORE from = PFXImportCertStore(&blob, wide, CRYPT_MACHINE_KEYSET), to = store_of(store);
+    HCERTSTORE from = PFXImportCertStore(&blob, wide, CRYPT_USER_KEYSET | CRYPT_EXPORTABLE),
+               to = store_of(store);
     if (from == NULL || to == NULL)
         return failed("PFXImportCertStore");
     PCCERT_CONTEXT c = NULL;
     while ((c = CertEnumCertificatesInStore(from, c)) != NULL)
-        if (!CertAddCertificateContextToStore(to, c, CERT_STORE_ADD_REPLACE_EXISTING, NULL))
+        if (!give_container(c) ||
+            !CertAddCertificateContextToStore(to, c, CERT_STORE_ADD_REPLACE_EXISTING, NULL))
             return failed("CertAddCertificateContextToStore");
     (void)CertCloseStore(from, 0);
     return CertCloseStore(to, 0) ? 0 : failed("CertCloseStore");
