@@ -22,13 +22,14 @@ void run_certificates_tell(struct run *r, const struct tls_renewal *n, bool rene
 {
     struct run_certificates *c = &r->certificates;
     char until[32];
-    if (n->renewed) {
-        struct civil end = civil_from_wall_ms(n->not_after_wall_ms);
-        (void)snprintf(until, sizeof until, "%04d-%02d-%02d", end.year, end.month, end.day);
-        log_event(LOG_INFO, renewed ? "tls.certificate.renewed" : "tls.certificate.taken",
-                  LOG_S("subject", n->subject), LOG_S("thumbprint", n->thumbprint),
-                  LOG_S("until", until));
-    }
+    struct civil end = civil_from_wall_ms(n->not_after_wall_ms);
+    (void)snprintf(until, sizeof until, "%04d-%02d-%02d", end.year, end.month, end.day);
+    if (n->renewed && renewed)
+        log_event(LOG_INFO, "tls.certificate.renewed", LOG_S("subject", n->subject),
+                  LOG_S("thumbprint", n->thumbprint), LOG_S("until", until));
+    else if (n->renewed)
+        log_event(LOG_INFO, "tls.certificate.taken", LOG_S("subject", n->subject),
+                  LOG_S("thumbprint", n->thumbprint), LOG_S("until", until));
     if (n->refused[0] != '\0' && strcmp(n->refused, c->told) != 0)
         log_event(LOG_ERROR, "tls.certificate.refused", LOG_S("why", n->refused),
                   LOG_S("change", n->locked ? "as an administrator: postern check --grant-key"

@@ -1,66 +1,23 @@
+#include "commands/check_certificates.h"
 #include "commands/check_readiness.h"
 #include "commands/commands.h"
-#include "net/tls.h"
-#include "platform/clock.h"
 #include "platform/files.h"
 #include "platform/paths.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include <jansson.h>
 
-enum { NEAR_END_DAYS = 30, KEY_MAX = 96 };
-#define DAY_MS ((int64_t)24 * 60 * 60 * 1000)
+enum { KEY_MAX = 96 };
 
 static void warn(const struct policy *p, struct config_messages *m, const char *key,
-                 const char *format, const char *what, int64_t days)
+                 const char *format, const char *what)
 {
     char text[512];
-    (void)snprintf(text, sizeof text, format, what, days);
+    (void)snprintf(text, sizeof text, format, what);
     config_messages_add(m, CONFIG_WARNING, p->config->path, config_where(p->config, key, NULL), key,
                         "%s", text);
-}
-
-static void check_certificate(const struct policy *p, struct config_messages *m, const char *key,
-                              const struct tls_pair *pair, bool ours)
-{
-    struct tls_certificate_info info;
-    struct err e = {0};
-    bool names = false;
-    if (!tls_certificate_info(pair, &info, &e)) {
-        warn(p, m, key, "cannot be used: %s", e.text, 0);
-        return;
-    }
-    int64_t now = clock_wall_ms();
-    if (now > info.not_after_wall_ms)
-        warn(p, m, key, "%s has ended %" PRId64 " days ago", pair->certificate,
-             (now - info.not_after_wall_ms) / DAY_MS);
-    else if (info.not_after_wall_ms - now < NEAR_END_DAYS * DAY_MS)
-        warn(p, m, key, "%s ends in %" PRId64 " days", pair->certificate,
-             (info.not_after_wall_ms - now) / DAY_MS);
-    if (now < info.not_before_wall_ms)
-        warn(p, m, key, "%s begins in %" PRId64 " days only", pair->certificate,
-             (info.not_before_wall_ms - now) / DAY_MS);
-    if (ours && tls_certificate_names(pair, p->hostname, &names, &e) && !names)
-        warn(p, m, key, "the certificate is not for %s: clients that check names will refuse it",
-             p->hostname, 0);
-    if (info.self_signed)
-        warn(p, m, key, "%s is self-signed: clients that check it will refuse it",
-             pair->certificate, 0);
-}
-
-static void check_certificates(const struct policy *p, struct config_messages *m)
-{
-    if (p->tls == NULL)
-        return;
-    check_certificate(p, m, "tls.certificate", &p->tls->main, true);
-    for (size_t i = 0; i < p->tls->more_n; i++) {
-        char key[KEY_MAX];
-        (void)snprintf(key, sizeof key, "tls.certificates[%zu].certificate", i);
-        check_certificate(p, m, key, &p->tls->more[i], false);
-    }
 }
 
 static void check_password_file(const struct policy *p, struct config_messages *m, const char *key,
@@ -74,11 +31,11 @@ static void check_password_file(const struct policy *p, struct config_messages *
     if (resolved != NULL) {
         enum files_result found = files_stat(resolved, &info, &e);
         if (found == FILES_ABSENT)
-            warn(p, m, key, "%s does not exist: mail will wait", resolved, 0);
+            warn(p, m, key, "%s does not exist: mail will wait", resolved);
         else if (found == FILES_FAILED)
-            warn(p, m, key, "cannot be looked at: %s", e.text, 0);
+            warn(p, m, key, "cannot be looked at: %s", e.text);
         else if (info.others_read)
-            warn(p, m, key, "%s can be read by other users of this machine", resolved, 0);
+            warn(p, m, key, "%s can be read by other users of this machine", resolved);
     }
     arena_deinit(&arena);
 }
@@ -102,7 +59,8 @@ static json_t *text(const char *s)
 }
 
 static int print_json(const char *path, const struct config_messages *m,
-                      const struct check_readiness *readiness, int code)
+                      const struct check_readiness *readiness,
+                      const struct check_certificates *certificates, bool valid, int code)
 {
     json_t *list = json_array(), *all = NULL;
     for (size_t i = 0; i < m->count; i++) {
@@ -113,10 +71,10 @@ static int print_json(const char *path, const struct config_messages *m,
                                               "column", (int)x->at.column, "key", text(x->key),
                                               "text", text(x->text)));
     }
-    all =
-        json_pack("{s:b, s:o, s:I, s:I, s:o, s:o}", "valid", code == EXIT_DONE, "file", text(path),
-                  "errors", (json_int_t)m->errors, "warnings", (json_int_t)m->warnings, "messages",
-                  list, "authentication", check_readiness_json(readiness));
+    all = json_pack("{s:b, s:o, s:I, s:I, s:o, s:o, s:o}", "valid", valid, "file", text(path),
+                    "errors", (json_int_t)m->errors, "warnings", (json_int_t)m->warnings,
+                    "messages", list, "authentication", check_readiness_json(readiness),
+                    "certificates", check_certificates_json(certificates));
     char *out = all != NULL ? json_dumps(all, JSON_INDENT(2)) : NULL;
     if (out != NULL)
         puts(out);
@@ -128,10 +86,12 @@ static int print_json(const char *path, const struct config_messages *m,
 }
 
 static void print_text(const char *path, const struct config_messages *m,
-                       const struct check_readiness *readiness)
+                       const struct check_readiness *readiness,
+                       struct check_certificates *certificates)
 {
     command_print_messages(m, CONFIG_ERROR, stderr);
     command_print_messages(m, CONFIG_WARNING, stdout);
+    check_certificates_text(certificates, stdout);
     check_readiness_text(readiness, stdout);
     if (m->errors > 0)
         printf("%s: invalid: %zu error%s, %zu warning%s\n", path, m->errors,
@@ -143,15 +103,19 @@ static void print_text(const char *path, const struct config_messages *m,
 int command_check(int argc, char **argv)
 {
     const char *path = paths_default_config();
-    bool json = false, connect = false;
+    bool json = false, connect = false, grant = false, granted = true;
     const struct option options[] = {
         OPTION_CONFIG(&path),
         OPTION_JSON(&json),
         {.name = "connect",
          .help = "also ask the controllers and directories of the domains whether they answer",
-         .flag = &connect}};
+         .flag = &connect},
+        {.name = "grant-key",
+         .help = "Windows: give the service's account the right to read the keys of the "
+                 "certificates",
+         .flag = &grant}};
     struct command_line line = {
-        .usage = "postern check [-c FILE] [--json] [--connect]",
+        .usage = "postern check [-c FILE] [--json] [--connect] [--grant-key]",
         .about = "Validates the configuration and reviews it: an open relay, passwords in clear,\n"
                  "certificates near their end; and lets every mechanism and every backend of "
                  "accounts\nprove itself, as the service's user where root asks. Exit code 0 with "
@@ -159,6 +123,7 @@ int command_check(int argc, char **argv)
         OPTIONS(options)};
     struct config_messages m;
     struct check_readiness readiness = {0};
+    struct check_certificates certificates = {0};
     struct policy *p;
     int code;
     if (!options_parse(&line, argc, argv, &code))
@@ -167,18 +132,22 @@ int command_check(int argc, char **argv)
     code = command_config_exit(policy_load(path, NULL, 0, &p, &m));
     if (p != NULL) {
         policy_review(p, &m);
-        check_certificates(p, &m);
+        granted = check_certificates_open(p, grant, &m, &certificates);
         check_password_files(p, &m);
         check_readiness_open(p, connect, &m, &readiness);
         config_messages_sort(&m);
         if (m.errors > 0)
             code = EXIT_CONFIG;
     }
+    bool valid = code == EXIT_DONE;
+    if (valid && !granted)
+        code = EXIT_IO;
     if (json)
-        code = print_json(path, &m, &readiness, code);
+        code = print_json(path, &m, &readiness, &certificates, valid, code);
     else
-        print_text(path, &m, &readiness);
+        print_text(path, &m, &readiness, &certificates);
     check_readiness_close(&readiness);
+    check_certificates_close(&certificates);
     policy_unref(&p);
     config_messages_deinit(&m);
     return code;

@@ -1,3 +1,4 @@
+#include "commands/check_certificates.h"
 #include "commands/commands.h"
 #include "platform/paths.h"
 #include "platform/service_control.h"
@@ -112,6 +113,8 @@ static int perform(const char *name, const char *config)
     buf_init(&said, SAID_MAX);
     if (strcmp(name, "install") == 0)
         result = service_control_install(config == NULL ? NULL : path, &said, &e);
+    if (strcmp(name, "install") == 0 && result == SERVICE_CONTROL_DONE)
+        (void)check_certificates_grant(config == NULL ? paths_default_config() : path, &said);
     for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
         if (strcmp(name, acts[i].name) == 0)
             result = acts[i].run(&said, &e);

@@ -9,9 +9,10 @@ static const struct netaddr self[1] = {{{0}}};
 static const char *const machine_names[] = {"relay.example.net"};
 static const struct policy_machine machine = {self, 1, "relay.example.net", machine_names, 1};
 
-static const char *const bad[] = {
-    "values", "keys",     "entries",  "open_flow", "tab",      "anchor",   "alias", "tag",
-    "second", "top_list", "top_text", "with_nul",  "not_utf8", "list_key", "deep",  "ciphers"};
+static const char *const bad[] = {"values",   "keys",        "entries",  "open_flow", "tab",
+                                  "anchor",   "alias",       "tag",      "second",    "top_list",
+                                  "top_text", "with_nul",    "not_utf8", "list_key",  "deep",
+                                  "ciphers",  "certificates"};
 
 /* All messages, a line each, with the folder taken off. */
 static void print_messages(const struct config_messages *m, struct buf *out)
@@ -80,6 +81,21 @@ static void bad_files_give_exactly_these_messages(void **state)
     }
 }
 
+/* On a system that has none it is an error, on the other each wrong name is. */
+static void a_certificate_store_is_there_on_one_system_only(void **state)
+{
+    (void)state;
+    struct config_messages m;
+    struct policy *p;
+    struct buf out;
+    buf_init(&out, 64 * 1024);
+    assert_int_equal(load("bad/store", &p, &m), CONFIG_INVALID);
+    print_messages(&m, &out);
+    compare(cert_store_system() == NULL ? "bad/store_absent" : "bad/store_present", buf_cstr(&out));
+    buf_deinit(&out);
+    config_messages_deinit(&m);
+}
+
 static void the_full_example_gives_warnings_only(void **state)
 {
     (void)state;
@@ -123,6 +139,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_files_give_exactly_these_messages),
+        cmocka_unit_test(a_certificate_store_is_there_on_one_system_only),
         cmocka_unit_test(the_full_example_gives_warnings_only),
         cmocka_unit_test(a_missing_file_is_told_apart),
     };
