@@ -142,8 +142,8 @@ struct acl_reason {
     char text[352]; /* the words that IIS administrators know: "Unable to relay for a@b" */
     char hint[160]; /* our reason, fit for the client's eyes; may be "" */
 
-    char why[512];    /* a sentence for the administrator */
-    char change[512]; /* the smallest change that would turn it; "" for an ALLOW */
+    char why[512];     /* a sentence for the administrator */
+    char change[1024]; /* the smallest change that would turn it; "" for an ALLOW */
 
     /* RCPT, ALLOW. */
     bool relay_right; /* it was needed and is there (or Pickup); false where nobody had to look */

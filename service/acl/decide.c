@@ -60,10 +60,7 @@ static void put_list_change(char *out, size_t size, const struct control *contro
         reason_append_at(out, size, &control->list_at);
         return;
     }
-    reason_append(out, size, "remove \"%s\" from %s", hit->text, control->list_rule);
-    reason_append_at(out, size, &hit->at);
-    if (hit->overlaps)
-        reason_append(out, size, ", and every other entry there that holds the client");
+    reason_put_removal(out, size, control, facts, hit);
 }
 
 /* The three ways in which something may not be found out, told in *hint and *why. */

@@ -21,8 +21,10 @@ static void turn_control(const struct control *control, const struct acl_facts *
         add_at(r, &control->list_at);
         return;
     }
-    CHANGE(r, "remove \"%s\" from %s", r->entry, control->list_rule);
-    add_at(r, &r->at);
+    struct acl_hit hit = {.text = ""};
+    (void)control_judge(control, f, &hit);
+    r->change[0] = '\0';
+    reason_put_removal(r->change, sizeof r->change, control, f, &hit);
 }
 
 static void turn_relay(const struct acl_policy *p, const struct acl_facts *f, struct acl_reason *r)

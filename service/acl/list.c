@@ -87,6 +87,9 @@ void acl_list_free(struct acl_list **list)
     name_table_deinit(&l->suffix_table);
     trie_free(&l->v4_trie);
     trie_free(&l->v6_trie);
+    free(l->hidden_v4);
+    free(l->hidden_v6);
+    free(l->hidden_names);
     free(l->overlaps);
     free(l->patterns);
     free(l->names);

@@ -105,4 +105,11 @@ bool acl_list_first_name(const struct acl_list *list, const char *but_not, struc
 enum acl_match acl_list_match(const struct acl_list *list, const struct netaddr *client,
                               const struct acl_names *names, struct acl_hit *hit);
 
+/* All entries that hold the client, the one of acl_list_match first: at most `max` go into hits.
+ * Returns how many there are; *unsure: there may be more (names that nobody knows yet, a pattern's
+ * match limit, very many overlaps). */
+size_t acl_list_holders(const struct acl_list *list, const struct netaddr *client,
+                        const struct acl_names *names, struct acl_hit *hits, size_t max,
+                        bool *unsure);
+
 #endif

@@ -22,7 +22,10 @@ size_t acl_list_memory(const struct acl_list *list)
                list->cap_v6 * sizeof *list->v6 + trie_memory(&list->v4_trie) +
                trie_memory(&list->v6_trie) + list->cap_overlaps * sizeof *list->overlaps +
                name_table_memory(&list->name_table) + name_table_memory(&list->suffix_table) +
-               list->cap_patterns * sizeof *list->patterns;
+               list->cap_patterns * sizeof *list->patterns +
+               list->cap_hidden_v4 * sizeof *list->hidden_v4 +
+               list->cap_hidden_v6 * sizeof *list->hidden_v6 +
+               list->cap_hidden_names * sizeof *list->hidden_names;
     for (size_t i = 0; i < list->n_patterns; i++)
         n += acl_pattern_memory(list->patterns[i].pattern);
     for (size_t i = 0; i < list->n_files; i++)

@@ -41,6 +41,12 @@ struct name_ref {
     uint32_t entry;
 };
 
+/* A name that an equal one stands for. */
+struct hidden_name {
+    uint32_t text, entry;
+    bool suffix;
+};
+
 /* Two entries that hold the same client. */
 struct list_overlap {
     uint32_t entry, by; /* entry adds nothing, or not all that it says, beside `by` */
@@ -70,6 +76,11 @@ struct acl_list {
     uint32_t self_entry; /* the entry `self`, or NAME_NONE */
     uint32_t open_name;  /* the first entry that names of strangers can match, or NAME_NONE */
     uint32_t first_name; /* the first entry with a name or a pattern, or NAME_NONE */
+    /* What sealing left out or cut, as it was written: to name all that hold a client. */
+    struct v4_interval *hidden_v4;
+    struct v6_interval *hidden_v6;
+    struct hidden_name *hidden_names;
+    size_t n_hidden_v4, cap_hidden_v4, n_hidden_v6, cap_hidden_v6, n_hidden_names, cap_hidden_names;
     struct list_overlap *overlaps;
     size_t n_overlaps, cap_overlaps, all_overlaps; /* kept, and found in all */
     bool sealed;

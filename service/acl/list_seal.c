@@ -183,6 +183,38 @@ static bool keep_text(struct acl_list *list, uint32_t entry, const struct netadd
     return list_add_text(list, span_str(text), &list->entries[entry].text);
 }
 
+static bool hide_v4(struct acl_list *list, const struct v4_interval *x)
+{
+    void *v = list->hidden_v4;
+    if (!list_grow(&v, &list->cap_hidden_v4, list->n_hidden_v4, 1, sizeof *x))
+        return false;
+    list->hidden_v4 = v;
+    list->hidden_v4[list->n_hidden_v4++] = *x;
+    return true;
+}
+
+static bool hide_v6(struct acl_list *list, const struct v6_interval *x)
+{
+    void *v = list->hidden_v6;
+    if (!list_grow(&v, &list->cap_hidden_v6, list->n_hidden_v6, 1, sizeof *x))
+        return false;
+    list->hidden_v6 = v;
+    list->hidden_v6[list->n_hidden_v6++] = *x;
+    return true;
+}
+
+static bool hide_name(struct acl_list *list, const struct name_ref *ref, bool suffix)
+{
+    void *v = list->hidden_names;
+    if (!list_grow(&v, &list->cap_hidden_names, list->n_hidden_names, 1,
+                   sizeof(struct hidden_name)))
+        return false;
+    list->hidden_names = v;
+    list->hidden_names[list->n_hidden_names++] =
+        (struct hidden_name){ref->text, ref->entry, suffix};
+    return true;
+}
+
 static bool disjoin_v4(struct acl_list *list)
 {
     size_t kept = 0;
@@ -200,7 +232,7 @@ static bool disjoin_v4(struct acl_list *list)
                                            .by_last = v4_address(before->last),
                                            .same =
                                                x.first == before->first && x.last == before->last};
-            if (!note(list, &o))
+            if (!note(list, &o) || !hide_v4(list, &x))
                 return false;
             if (x.last <= before->last)
                 continue;
@@ -239,7 +271,7 @@ static bool disjoin_v6(struct acl_list *list)
                                            .by_last = before->last,
                                            .same = netaddr_equal(&x.first, &before->first) &&
                                                    netaddr_equal(&x.last, &before->last)};
-            if (!note(list, &o))
+            if (!note(list, &o) || !hide_v6(list, &x))
                 return false;
             if (netaddr_compare(&x.last, &before->last) <= 0)
                 continue;
@@ -274,14 +306,15 @@ static bool note_names(struct acl_list *list, uint32_t entry, uint32_t by, bool 
 }
 
 static bool build_table(struct acl_list *list, struct name_table *table,
-                        const struct name_ref *refs, size_t n)
+                        const struct name_ref *refs, size_t n, bool suffix)
 {
     if (!name_table_init(table, n))
         return false;
     for (size_t i = 0; i < n; i++) {
         uint32_t there =
             name_table_put(table, list->pool, refs[i].text, refs[i].hash, refs[i].entry);
-        if (!note_names(list, refs[i].entry, there, true))
+        if (!note_names(list, refs[i].entry, there, true) ||
+            (there != NAME_NONE && !hide_name(list, &refs[i], suffix)))
             return false;
     }
     return true;
@@ -317,8 +350,8 @@ static void shrink_all(struct acl_list *list)
 bool list_arrange(struct acl_list *list)
 {
     bool done = disjoin_v4(list) && disjoin_v6(list) &&
-                build_table(list, &list->name_table, list->names, list->n_names) &&
-                build_table(list, &list->suffix_table, list->suffixes, list->n_suffixes) &&
+                build_table(list, &list->name_table, list->names, list->n_names, false) &&
+                build_table(list, &list->suffix_table, list->suffixes, list->n_suffixes, true) &&
                 note_below(list, list->names, list->n_names) &&
                 note_below(list, list->suffixes, list->n_suffixes) &&
                 trie_build(&list->v4_trie, list->n_v4, 32, v4_at, list->v4) &&

@@ -102,6 +102,44 @@ void reason_append_at(char *out, size_t size, const struct acl_position *at)
         reason_append(out, size, " (%s:%u)", at->file == NULL ? "" : at->file, at->line);
 }
 
+void reason_put_item(char *out, size_t size, size_t i, size_t n, const char *text,
+                     const struct acl_position *at)
+{
+    reason_append(out, size, "%s\"%s\"", i == 0 ? "remove " : i + 1 < n ? ", " : " and ", text);
+    reason_append_at(out, size, at);
+}
+
+void reason_put_removal(char *out, size_t size, const struct control *control,
+                        const struct acl_facts *facts, const struct acl_hit *hit)
+{
+    struct acl_hit hits[HOLDERS_TOLD];
+    bool unsure = false;
+    size_t n = !hit->overlaps ? 1
+                              : acl_list_holders(control->list, &facts->client, &facts->names, hits,
+                                                 HOLDERS_TOLD, &unsure);
+    if (n <= 1) {
+        reason_append(out, size, "remove \"%s\" from %s", hit->text, control->list_rule);
+        reason_append_at(out, size, &hit->at);
+    } else {
+        size_t told = 0;
+        for (; told < n && told < HOLDERS_TOLD; told++) {
+            const struct acl_hit *x = &hits[told];
+            if (strlen(out) + strlen(x->text) + strlen(x->at.file) + ITEM_ROOM > size)
+                break;
+            reason_put_item(out, size, told, n, x->text, &x->at);
+        }
+        if (told < n)
+            reason_append(out, size, "%s%zu more that hold the client", told == 0 ? "" : " and ",
+                          n - told);
+        reason_append(out, size, " from %s", control->list_rule);
+    }
+    if (unsure)
+        reason_append(out, size,
+                      facts->names.state == FACT_VALUE
+                          ? ", and every other entry there that holds the client"
+                          : ", and every host name there that is the client's");
+}
+
 bool policy_keep_at(struct acl_policy *p, const struct acl_position *from, struct acl_position *to)
 {
     *to = *from;

@@ -65,6 +65,18 @@ bool policy_anonymous(const struct acl_policy *p, size_t listener);
 enum acl_match control_judge(const struct control *control, const struct acl_facts *facts,
                              struct acl_hit *hit);
 
+/* So many entries are named in a change; and the room that its end needs. */
+enum { HOLDERS_TOLD = 16, ITEM_ROOM = 96 };
+
+/* Appends the change that takes the client out of a list: "remove "A" from LIST (file:1)", or all
+ * that hold it: "remove "A" (file:1) and "B" (file:2) from LIST". hit: of acl_list_match. */
+void reason_put_removal(char *out, size_t size, const struct control *control,
+                        const struct acl_facts *facts, const struct acl_hit *hit);
+
+/* For such a list: the part in front of entry i of n, and the end. */
+void reason_put_item(char *out, size_t size, size_t i, size_t n, const char *text,
+                     const struct acl_position *at);
+
 /* printf into a field of the reason, of %s, %.*s, %u, %zu; cut to fit, control bytes become '?'. */
 void reason_put(char *out, size_t size, const char *format, ...) PRINTF_LIKE(3, 4);
 /* The text as it is, cut to fit; quicker than "%s". */

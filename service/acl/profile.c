@@ -205,15 +205,39 @@ static enum acl_verdict deny_recipient(const struct acl_facts *f, const char *wh
     return decide_refuse(r, ACL_DENY, 550, "5.7.1");
 }
 
+/* All entries that hold the recipient. */
 static void put_remove(const struct profile *x, const struct address *hit,
                        const struct acl_facts *f, struct acl_reason *r)
 {
-    size_t next = (size_t)(hit - x->refuse.v) + 1;
-    const struct address_set rest = {.v = x->refuse.v + next, .n = x->refuse.n - next};
-    const struct address *other;
-    PUT(r->change, "remove \"%s\" from %s", hit->text, r->rule);
-    reason_append_at(r->change, sizeof r->change, &hit->at);
-    if (address_set_match(&rest, &f->recipient, &other) != ACL_MATCH_NO)
+    const struct address *holders[HOLDERS_TOLD] = {hit};
+    size_t n = 1;
+    bool more = false;
+    for (const struct address *a = hit + 1; a < x->refuse.v + x->refuse.n; a++) {
+        const struct address_set one = {.v = x->refuse.v + (a - x->refuse.v), .n = 1};
+        const struct address *found;
+        if (address_set_match(&one, &f->recipient, &found) == ACL_MATCH_NO)
+            continue;
+        if (n < HOLDERS_TOLD)
+            holders[n++] = a;
+        else
+            more = true;
+    }
+    if (n == 1) {
+        PUT(r->change, "remove \"%s\" from %s", hit->text, r->rule);
+        reason_append_at(r->change, sizeof r->change, &hit->at);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (strlen(r->change) + strlen(holders[i]->text) +
+                strlen(holders[i]->at.file == NULL ? "" : holders[i]->at.file) + ITEM_ROOM >
+            sizeof r->change) {
+            more = true;
+            break;
+        }
+        reason_put_item(r->change, sizeof r->change, i, n, holders[i]->text, &holders[i]->at);
+    }
+    reason_append(r->change, sizeof r->change, " from %s", r->rule);
+    if (more)
         reason_append(r->change, sizeof r->change,
                       ", and every other entry there that holds the recipient");
 }

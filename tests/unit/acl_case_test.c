@@ -508,21 +508,25 @@ static void remove_entry(struct entry_line *lines, size_t *n, size_t i)
     (*n)--;
 }
 
-/* Takes out every entry that alone would settle it the same way. */
-static void remove_holders(struct spec *s, const struct question *q, enum acl_stage stage)
+/* Whether the change names this entry, by the line where it stands. */
+static bool names_entry(const char *change, const struct entry_line *entry)
 {
-    struct entry_line *lines = stage == ACL_CONNECT ? s->connection_entries : s->relay_entries;
-    size_t *n = stage == ACL_CONNECT ? &s->n_connection : &s->n_relay;
-    for (size_t i = *n; i > 0; i--) {
-        struct acl_problems problems;
-        struct err e;
-        acl_problems_init(&problems);
-        struct acl_list *one = build_list(s, &lines[i - 1], 1, &problems);
-        assert_true(acl_list_seal(one, &e));
-        if (acl_list_match(one, &q->facts.client, &q->facts.names, NULL) == ACL_MATCH_YES)
+    char end[320];
+    (void)snprintf(end, sizeof end, "(%s:%u)", file_name, entry->line);
+    return strstr(change, end) != NULL;
+}
+
+/* Takes out the entries that the change names, and no other. */
+static void remove_named(struct spec *s, const struct acl_reason *r)
+{
+    struct entry_line *lines = r->stage == ACL_CONNECT ? s->connection_entries : s->relay_entries;
+    size_t *n = r->stage == ACL_CONNECT ? &s->n_connection : &s->n_relay;
+    size_t before = *n;
+    for (size_t i = *n; i > 0; i--)
+        if (names_entry(r->change, &lines[i - 1]))
             remove_entry(lines, n, i - 1);
-        acl_list_free(&one);
-    }
+    if (*n == before)
+        fail_line("the change names no entry of the list", r->change);
 }
 
 /* "access.profiles[1].senders": which profile, which part. */
@@ -539,7 +543,6 @@ static bool profile_rule(const char *rule, size_t *index, size_t *part)
     return false;
 }
 
-/* "remove" takes out what was named; "and every other" the rest, which are few: all. */
 static bool apply_profile(struct spec *s, const struct acl_reason *r)
 {
     size_t index, part;
@@ -551,14 +554,14 @@ static bool apply_profile(struct spec *s, const struct acl_reason *r)
         add_entry(x->parts[part], &x->n[part], text);
         return true;
     }
-    assert_int_equal(sscanf(r->change, "remove \"%500[^\"]", text), 1);
-    bool all = strstr(r->change, "every other") != NULL;
+    size_t before = x->n[part];
     for (size_t i = x->n[part]; i > 0; i--)
-        if (all || strcmp(x->parts[part][i - 1].text, text) == 0) {
+        if (names_entry(r->change, &x->parts[part][i - 1])) {
             memmove(&x->parts[part][i - 1], &x->parts[part][i],
                     (x->n[part] - i) * sizeof x->parts[part][0]);
             x->n[part]--;
         }
+    assert_true(x->n[part] < before);
     return true;
 }
 
@@ -590,7 +593,7 @@ static bool apply(struct spec *s, struct question *q, const struct acl_reason *r
     } else if (span_starts_nocase(span_str(r->change), "use TLS")) {
         q->facts.tls = FACT_VALUE;
     } else if (span_starts_nocase(span_str(r->change), "remove \"")) {
-        remove_holders(s, q, r->stage);
+        remove_named(s, r);
     } else if (quoted != NULL) {
         assert_int_equal(sscanf(quoted, "add \"%500[^\"]", text), 1);
         if (r->stage == ACL_CONNECT)
