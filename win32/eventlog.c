@@ -13,33 +13,37 @@
 #include <messages.h> /* generated from messages.mc */
 
 enum {
-    ENTRY_TEXT_MAX = 8 * 1024
-}; /* of an insertion string; the log's limit is 31,839 characters */
+    ENTRY_TEXT_MAX = 8 * 1024, /* of an insertion string; the log's limit is 31,839 characters */
+    STRINGS = 4                /* in each entry, as monitoring counts on them; the rest is empty */
+};
 
 static struct {
     _Atomic(HANDLE) source; /* NULL: closed */
 } events;
 
-/* What has a message of its own; a name that ends in a dot stands for all that begin so. */
-static const struct {
+/* What has a message of its own, and the fields of the line that follow it as insertion strings %2,
+ * %3, %4; a name that ends in a dot stands for all that begin so. */
+static const struct entry {
     const char *name;
     uint32_t message; /* 0: not for the event log; a busy relay would fill it */
+    const char *fields[STRINGS - 1];
 } table[] = {
-    {"service.ready", MSG_STARTED},
-    {"service.stopped", MSG_STOPPED},
-    {"service.start.failed", 0}, /* eventlog_start_refused tells it */
-    {"service.reloaded", MSG_RELOADED},
-    {"service.reload.refused", MSG_RELOAD_REFUSED},
-    {"access.lists.refused", MSG_RELOAD_REFUSED},
-    {"auth.account.held_back", MSG_LOCKED_OUT},
-    {"delivery.failed", MSG_DELIVERY_FAILED},
-    {"delivery.expired", MSG_DELIVERY_FAILED},
-    {"badmail.filed", MSG_DELIVERY_FAILED},
-    {"tls.certificate.renewed", MSG_CERTIFICATE_RENEWED},
-    {"tls.certificate.refused", MSG_CERTIFICATE_REFUSED},
-    {"tls.key.failed", MSG_KEY_FAILED},
-    {"smtp.", 0},
-    {"outbound.", 0},
+    {"service.ready", 0, {NULL}},   /* eventlog_started tells it */
+    {"service.stopped", 0, {NULL}}, /* eventlog_ended */
+    {"service.start.failed", 0, {NULL}},
+    {"service.reloaded", MSG_RELOADED, {NULL}},
+    {"service.reload.refused", MSG_RELOAD_REFUSED, {"why"}},
+    {"access.lists.refused", MSG_RELOAD_REFUSED, {"why"}},
+    {"auth.account.held_back", MSG_LOCKED_OUT, {"user"}},
+    {"auth.peer.refused", MSG_LOCKED_OUT, {"client", "guesses"}},
+    {"delivery.failed", MSG_DELIVERY_FAILED, {"id", "rcpt", "text"}},
+    {"delivery.expired", MSG_DELIVERY_FAILED, {"id", "rcpt", "text"}},
+    {"badmail.filed", MSG_BADMAIL, {"id", "why"}},
+    {"tls.certificate.renewed", MSG_CERTIFICATE_RENEWED, {"subject", "thumbprint", "until"}},
+    {"tls.certificate.refused", MSG_CERTIFICATE_REFUSED, {"why", "change"}},
+    {"tls.key.failed", MSG_KEY_FAILED, {"certificate", "why"}},
+    {"smtp.", 0, {NULL}},
+    {"outbound.", 0, {NULL}},
 };
 
 /* "2026-01-31T12:00:00.000Z info service.ready key=value", or JSON with "event":"service.ready". */
@@ -60,7 +64,7 @@ static struct span name_of(struct span line)
     return span_sub(line, 0, span_find(line, end));
 }
 
-uint32_t eventlog_message(enum log_level level, struct span line)
+static const struct entry *entry_of(enum log_level level, struct span line)
 {
     struct span name = name_of(line);
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
@@ -69,9 +73,68 @@ uint32_t eventlog_message(enum log_level level, struct span line)
         if (family && level == LOG_ERROR)
             continue;
         if (family ? span_starts_nocase(name, table[i].name) : span_is(name, table[i].name))
-            return table[i].message;
+            return &table[i];
     }
-    return level == LOG_ERROR ? MSG_ERROR : level == LOG_WARN ? MSG_WARNING : 0;
+    return NULL;
+}
+
+static uint32_t message_of(const struct entry *entry, enum log_level level)
+{
+    return entry != NULL        ? entry->message
+           : level == LOG_ERROR ? MSG_ERROR
+           : level == LOG_WARN  ? MSG_WARNING
+                                : 0;
+}
+
+uint32_t eventlog_message(enum log_level level, struct span line)
+{
+    return message_of(entry_of(level, line), level);
+}
+
+/* One value from *at on, bare or in quotation marks, and *at behind it. */
+static void take_value(struct span line, size_t *at, char *out, size_t size)
+{
+    size_t n = 0;
+    bool quoted = *at < line.n && line.p[*at] == '"';
+    for (*at += quoted ? 1 : 0; *at < line.n; ++*at) {
+        uint8_t c = line.p[*at];
+        if (quoted ? c == '"' : c == ' ' || c == ',' || c == '}')
+            break;
+        if (quoted && c == '\\' && *at + 1 < line.n)
+            c = line.p[++*at]; /* of \\ and \"; \x0a stands as x0a */
+        if (n + 1 < size)
+            out[n++] = (char)c;
+    }
+    *at += quoted ? 1 : 0;
+    if (size > 0)
+        out[n] = 0;
+}
+
+/* The keys are ours and stand bare (key=) or in JSON ("key":); values are walked over, since a peer
+ * has written some of them. */
+bool eventlog_field(struct span line, const char *key, char *out, size_t size)
+{
+    bool json = line.n > 0 && line.p[0] == '{';
+    size_t at = json ? 1 : 0;
+    for (int word = 0; !json && word < 3; word++) /* time, level, name */
+        at += span_find(span_from(line, at), ' ') + 1;
+    while (at < line.n) {
+        char name[32];
+        size_t n = 0;
+        at += json && line.p[at] == '"' ? 1 : 0;
+        for (; at < line.n && line.p[at] != (json ? '"' : '='); at++)
+            if (n + 1 < sizeof name)
+                name[n++] = (char)line.p[at];
+        name[n] = 0;
+        at += json ? 2 : 1;
+        take_value(line, &at, out, size);
+        if (strcmp(name, key) == 0)
+            return true;
+        at++; /* the space, the comma */
+    }
+    if (size > 0)
+        out[0] = 0;
+    return false;
 }
 
 void eventlog_open(void)
@@ -87,6 +150,11 @@ void eventlog_close(void)
         (void)DeregisterEventSource(source);
 }
 
+bool eventlog_is_open(void)
+{
+    return atomic_load(&events.source) != NULL;
+}
+
 static WORD kind_of(uint32_t message)
 {
     switch (message >> 30) { /* the severity is in the number, winerror.h */
@@ -97,16 +165,14 @@ static WORD kind_of(uint32_t message)
 }
 
 /* "%1" and "%%1" in an insertion string are inserted again by the event viewer: a space keeps the
- * sign and what follows apart. */
-static void report(uint32_t message, struct span text, const char *second)
+ * sign and what follows apart. NULL: no memory. */
+static wchar_t *insertion(struct span text)
 {
-    HANDLE source = atomic_load(&events.source);
-    char *cut = source == NULL ? NULL : malloc(ENTRY_TEXT_MAX);
-    wchar_t *wide = cut == NULL ? NULL : malloc(ENTRY_TEXT_MAX * sizeof *wide);
-    wchar_t wide_second[64] = L"";
+    size_t room = text.n >= ENTRY_TEXT_MAX / 2 ? ENTRY_TEXT_MAX : text.n * 2 + 3, n = 0;
+    char *cut = malloc(room);
+    wchar_t *wide = cut == NULL ? NULL : malloc((room < 16 ? 16 : room) * sizeof *wide);
     if (wide != NULL) {
-        size_t n = 0;
-        for (size_t i = 0; i < text.n && n < ENTRY_TEXT_MAX - 2; i++) {
+        for (size_t i = 0; i < text.n && n < room - 2; i++) {
             cut[n++] = text.p[i] == 0 ? ' ' : (char)text.p[i];
             if (text.p[i] == '%')
                 cut[n++] = ' ';
@@ -114,27 +180,60 @@ static void report(uint32_t message, struct span text, const char *second)
         while (n > 0 && ((uint8_t)cut[n - 1] & 0xc0) == 0x80 && n >= ENTRY_TEXT_MAX - 2)
             n--; /* not in the middle of a letter */
         cut[n] = 0;
-        if (!text_to_wide(cut, wide, ENTRY_TEXT_MAX))
+        if (!text_to_wide(cut, wide, room))
             wmemcpy(wide, L"(no text)", 10);
-        if (!text_to_wide(second, wide_second, sizeof wide_second / sizeof *wide_second))
-            wide_second[0] = 0;
-        const wchar_t *strings[] = {wide, wide_second};
-        (void)ReportEventW(source, kind_of(message), 0, message, NULL, 2, 0, strings, NULL);
     }
-    free(wide);
     free(cut);
+    return wide;
+}
+
+static void report(uint32_t message, const struct span texts[STRINGS])
+{
+    HANDLE source = atomic_load(&events.source);
+    wchar_t *wide[STRINGS] = {NULL};
+    const wchar_t *strings[STRINGS];
+    for (size_t i = 0; i < STRINGS; i++) {
+        wide[i] = source == NULL ? NULL : insertion(texts[i]);
+        strings[i] = wide[i] == NULL ? L"" : wide[i];
+    }
+    if (source != NULL)
+        (void)ReportEventW(source, kind_of(message), 0, message, NULL, STRINGS, 0, strings, NULL);
+    for (size_t i = 0; i < STRINGS; i++)
+        free(wide[i]);
 }
 
 void eventlog_line(enum log_level level, struct span line)
 {
-    uint32_t message = atomic_load(&events.source) == NULL ? 0 : eventlog_message(level, line);
-    if (message != 0)
-        report(message, line, "");
+    if (!eventlog_is_open())
+        return;
+    const struct entry *entry = entry_of(level, line);
+    uint32_t message = message_of(entry, level);
+    if (message == 0)
+        return;
+    static const char none[] = "";
+    char values[STRINGS - 1][1024];
+    struct span texts[STRINGS] = {line};
+    for (size_t i = 0; i < STRINGS - 1; i++) {
+        const char *key = entry == NULL ? NULL : entry->fields[i];
+        bool found = key != NULL && eventlog_field(line, key, values[i], sizeof values[i]);
+        texts[i + 1] = span_str(found ? values[i] : none);
+    }
+    report(message, texts);
 }
 
-void eventlog_start_refused(const char *said, int exit_code)
+void eventlog_started(const char *program, const char *status)
+{
+    report(MSG_STARTED, (const struct span[STRINGS]){span_str(status), span_str(program),
+                                                     span_str(""), span_str("")});
+}
+
+void eventlog_ended(bool had_started, int exit_code, const char *said)
 {
     char code[16];
     (void)snprintf(code, sizeof code, "%d", exit_code);
-    report(MSG_START_REFUSED, span_str(said), code);
+    report(
+        exit_code == 0 ? MSG_STOPPED
+        : had_started  ? MSG_ENDED
+                       : MSG_START_REFUSED,
+        (const struct span[STRINGS]){span_str(said), span_str(code), span_str(""), span_str("")});
 }

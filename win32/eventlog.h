@@ -10,12 +10,21 @@
 void eventlog_open(void);
 void eventlog_close(void);
 
-/* A line of the log: warnings and errors, and the events that have a message of their own
- * (win32/messages.mc). */
+bool eventlog_is_open(void);
+
+/* A line of the log, as text or JSON: warnings and errors, and the events that have a message of
+ * their own (win32/messages.mc). %1 is the line, %2 and more the fields that its message names. */
 void eventlog_line(enum log_level level, struct span line);
 
-/* said: what was printed on standard error. */
-void eventlog_start_refused(const char *said, int exit_code);
+/* program: its file; status: what it serves. */
+void eventlog_started(const char *program, const char *status);
+
+/* Stopped (0), ended by a failure, or - where it had not started - the start refused. said: what
+ * was printed on standard error. */
+void eventlog_ended(bool had_started, int exit_code, const char *said);
+
+/* A field of a line; false and empty where it is not there. For tests too. */
+bool eventlog_field(struct span line, const char *key, char *out, size_t size);
 
 /* The message number of a line, 0: it is not for the event log. For tests too. */
 uint32_t eventlog_message(enum log_level level, struct span line);

@@ -1,6 +1,7 @@
 #include "platform/log_sink.h"
 
 #include "platform/clock.h"
+#include "win32/eventlog.h"
 #include "win32/text.h"
 
 #include <windows.h>
@@ -18,7 +19,7 @@ static struct {
     atomic_ullong dropped;
 } sink = {.lock = SRWLOCK_INIT, .file = INVALID_HANDLE_VALUE};
 
-enum { LINE_ROOM = 8192 };
+enum { LINE_ROOM = 8192, SAID_BYTES_MAX = 64 * 1024 };
 
 /* The line and its end in one write, so that lines of several processes do not mix. */
 static void put(HANDLE to, struct span line)
@@ -32,17 +33,21 @@ static void put(HANDLE to, struct span line)
         atomic_fetch_add(&sink.dropped, 1);
 }
 
+/* A service has no standard error; its host keeps what is said before there is a log file, for the
+ * event log. That is not to grow for ever. */
 static void write_stderr(void *context, enum log_level level, struct span line)
 {
+    static atomic_size_t said;
     (void)context;
-    (void)level;
-    put(GetStdHandle(STD_ERROR_HANDLE), line);
+    eventlog_line(level, line);
+    if (!eventlog_is_open() || atomic_fetch_add(&said, line.n) < SAID_BYTES_MAX)
+        put(GetStdHandle(STD_ERROR_HANDLE), line);
 }
 
 static void write_file(void *context, enum log_level level, struct span line)
 {
     (void)context;
-    (void)level;
+    eventlog_line(level, line);
     AcquireSRWLockExclusive(&sink.lock);
     put(sink.file, line);
     ReleaseSRWLockExclusive(&sink.lock);

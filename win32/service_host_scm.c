@@ -28,6 +28,7 @@ enum {
     STOP_HINT_MS = 30000,
     PAUSE_HINT_MS = 10000,
     SAID_MAX = 6 * 1024,
+    SAID_ROOM = 64 * 1024,
     LOGOFF_WAIT_MS = 20000,
 };
 
@@ -38,10 +39,10 @@ static struct {
     SERVICE_STATUS_HANDLE handle; /* NULL: a console, or nobody */
     struct service_host_requests requests;
     bool attached; /* requests may be called */
-    bool stop_wanted, stopping, pause_wanted;
+    bool stop_wanted, stopping, pause_wanted, was_ready;
     /* from here on set by enter and read by leave */
     HANDLE dispatcher, decided, ended;
-    HANDLE said; /* what a service has written to standard error */
+    HANDLE said; /* the reading end of what a service has for its standard error */
     bool console;
 } host = {.lock = SRWLOCK_INIT};
 
@@ -126,25 +127,36 @@ static BOOL WINAPI console_control(DWORD code)
     return TRUE;
 }
 
-/* A service has no standard error. What is written there before the log is open goes to a file that
- * vanishes with us, and from there to the event log. */
+/* The stream has none, in a service. To open it anew gives it one; the old run-time refuses to
+ * under Wine, and lets itself be told. */
+static void give_descriptor(FILE *stream, int fd)
+{
+    if (freopen("NUL", "w", stream) != NULL)
+        (void)_dup2(fd, _fileno(stream));
+#ifndef _UCRT
+    else {
+        stream->_file = fd;
+        stream->_flag = _IOWRT;
+    }
+#endif
+}
+
+/* A service has no standard error. What is written there before the log is open stays in a pipe of
+ * our own, and goes from there to the event log; when the pipe is full, more is dropped. */
 static void catch_standard_error(void)
 {
-    wchar_t folder[MAX_PATH], path[MAX_PATH];
-    if (GetTempPathW(MAX_PATH, folder) == 0 || GetTempFileNameW(folder, L"pst", 0, path) == 0)
-        return;
-    host.said = CreateFileW(path, GENERIC_READ | GENERIC_WRITE, 0, NULL, CREATE_ALWAYS,
-                            FILE_ATTRIBUTE_TEMPORARY | FILE_FLAG_DELETE_ON_CLOSE, NULL);
-    HANDLE copy = NULL;
-    if (host.said == INVALID_HANDLE_VALUE ||
-        !DuplicateHandle(GetCurrentProcess(), host.said, GetCurrentProcess(), &copy, 0, FALSE,
+    DWORD mode = PIPE_READMODE_BYTE | PIPE_NOWAIT;
+    HANDLE from = NULL, to = NULL, copy = NULL;
+    if (!CreatePipe(&from, &to, NULL, SAID_ROOM) ||
+        !SetNamedPipeHandleState(to, &mode, NULL, NULL) ||
+        !DuplicateHandle(GetCurrentProcess(), to, GetCurrentProcess(), &copy, 0, FALSE,
                          DUPLICATE_SAME_ACCESS))
         return;
-    (void)SetStdHandle(STD_ERROR_HANDLE, host.said);
-    FILE *again = freopen("NUL", "w", stderr); /* gives it a descriptor, which a service lacks */
+    host.said = from;
+    (void)SetStdHandle(STD_ERROR_HANDLE, to);
     int fd = _open_osfhandle((intptr_t)copy, _O_BINARY);
-    if (again != NULL && fd >= 0)
-        (void)_dup2(fd, _fileno(stderr));
+    if (fd >= 0)
+        give_descriptor(stderr, fd);
     (void)setvbuf(stderr, NULL, _IONBF, 0);
 }
 
@@ -193,27 +205,27 @@ void service_host_enter(void)
 /* What was said on standard error, its end where it is long. */
 static void read_said(char *out, size_t size)
 {
-    LARGE_INTEGER length = {0}, from;
-    DWORD n = 0;
-    out[0] = 0;
+    char some[1024];
+    DWORD waiting = 0, n = 0;
+    size_t have = 0;
     (void)fflush(stderr);
-    if (host.said == NULL || host.said == INVALID_HANDLE_VALUE ||
-        !GetFileSizeEx(host.said, &length))
-        return;
-    from.QuadPart = length.QuadPart > (LONGLONG)size - 1 ? length.QuadPart - (LONGLONG)size + 1 : 0;
-    if (SetFilePointerEx(host.said, from, NULL, FILE_BEGIN) &&
-        ReadFile(host.said, out, (DWORD)size - 1, &n, NULL))
-        out[n] = 0;
+    while (host.said != NULL && PeekNamedPipe(host.said, NULL, 0, NULL, &waiting, NULL) &&
+           waiting > 0 && ReadFile(host.said, some, sizeof some, &n, NULL)) {
+        size_t gone = have + n < size ? 0 : have + n + 1 - size;
+        memmove(out, out + gone, have - gone);
+        memcpy(out + have - gone, some, n);
+        have += n - gone;
+    }
+    out[have] = 0;
 }
 
 void service_host_leave(int exit_code)
 {
     static char said[SAID_MAX];
     if (host.handle != NULL) {
-        if (exit_code != 0) {
+        if (exit_code != 0)
             read_said(said, sizeof said);
-            eventlog_start_refused(said, exit_code);
-        }
+        eventlog_ended(host.was_ready, exit_code, said);
         AcquireSRWLockExclusive(&host.lock);
         host.status.dwWin32ExitCode = exit_code == 0 ? NO_ERROR : ERROR_SERVICE_SPECIFIC_ERROR;
         host.status.dwServiceSpecificExitCode = (DWORD)exit_code;
@@ -250,11 +262,20 @@ void service_host_end(void)
 
 void service_host_ready(const char *status)
 {
-    (void)status;
+    wchar_t wide[MAX_PATH * 2] = L"";
+    char program[MAX_PATH * 4] = "";
     AcquireSRWLockExclusive(&host.lock);
+    bool first = !host.was_ready && host.handle != NULL;
+    host.was_ready = true;
     if (!host.stop_wanted && host.status.dwCurrentState == SERVICE_START_PENDING)
         report_state(SERVICE_RUNNING, 0); /* after a reload it is running or paused, and stays so */
     ReleaseSRWLockExclusive(&host.lock);
+    if (first) {
+        (void)GetModuleFileNameW(NULL, wide, MAX_PATH * 2);
+        if (!text_from_wide(wide, program, sizeof program))
+            program[0] = 0;
+        eventlog_started(program, status);
+    }
 }
 
 void service_host_paused(bool paused)

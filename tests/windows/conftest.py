@@ -1,3 +1,4 @@
+import os
 import subprocess
 
 import pytest
@@ -8,11 +9,17 @@ import wine
 @pytest.fixture(scope="session", autouse=True)
 def wine_stays():
     """When its last program ends, Wine ends its services too, and starts the automatic ones again
-    with the next program. They keep the standard output of whoever started them, so that nobody
-    else may be the first."""
-    silence = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/tmp"}
-    held = subprocess.Popen(["wine", "cmd"], stdin=subprocess.PIPE, **silence)
-    subprocess.run(["wine", "cmd", "/c", "exit"], stdin=subprocess.DEVNULL, check=True, **silence)
+    with the next program. They and what they start keep the standard output and the channels of
+    traces of whoever started them, so that nobody else may be the first: theirs is wine.TRACE, with
+    each call of the event log (fixme:advapi is its head)."""
+    subprocess.run(["wineserver", "-k"], check=False)
+    subprocess.run(["wineserver", "-w"], check=True, timeout=60)
+    wine.TRACE.unlink(missing_ok=True)
+    with open(wine.TRACE, "w") as trace:
+        how = {"stdout": subprocess.DEVNULL, "stderr": trace, "cwd": "/tmp",
+               "env": dict(os.environ, WINEDEBUG="-all,fixme+advapi,+eventlog")}
+        held = subprocess.Popen(["wine", "cmd"], stdin=subprocess.PIPE, **how)
+        subprocess.run(["wine", "cmd", "/c", "exit"], stdin=subprocess.DEVNULL, check=True, **how)
     yield
     held.stdin.close()
     held.wait(60)

@@ -81,13 +81,16 @@ static void a_line_of_the_log_finds_its_message(void **state)
         const char *line;
         uint32_t id; /* the message's own number, 0: none */
     } table[] = {
-        {LOG_INFO, "2026-01-01T00:00:00.000Z info service.ready version=1", 1},
+        {LOG_INFO, "2026-01-01T00:00:00.000Z info service.ready version=1", 0}, /* said apart */
         {LOG_INFO, "{\"time\":\"x\",\"level\":\"info\",\"event\":\"service.stopped\",\"code\":0}",
-         2},
+         0},
         {LOG_INFO, "2026-01-01T00:00:00.000Z info service.reloaded", 4},
         {LOG_ERROR, "2026-01-01T00:00:00.000Z error service.reload.refused why=x", 5},
         {LOG_WARN, "2026-01-01T00:00:00.000Z warn auth.account.held_back", 6},
+        {LOG_WARN, "2026-01-01T00:00:00.000Z warn auth.peer.refused client=192.0.2.1", 6},
         {LOG_WARN, "2026-01-01T00:00:00.000Z warn delivery.failed", 7},
+        {LOG_WARN, "{\"time\":\"x\",\"level\":\"warn\",\"event\":\"delivery.expired\"}", 7},
+        {LOG_WARN, "2026-01-01T00:00:00.000Z warn badmail.filed id=1", 9},
         {LOG_WARN, "2026-01-01T00:00:00.000Z warn smtp.rcpt.refused sid=1", 0},
         {LOG_INFO, "2026-01-01T00:00:00.000Z info smtp.message.accepted", 0},
         {LOG_ERROR, "2026-01-01T00:00:00.000Z error smtp.tls.no-certificate", 101},
@@ -97,6 +100,35 @@ static void a_line_of_the_log_finds_its_message(void **state)
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         assert_int_equal(eventlog_message(table[i].level, span_str(table[i].line)) & 0xffff,
                          table[i].id);
+}
+
+/* What a peer has said must not pass for a field of ours. */
+static void fields_of_a_line_become_insertion_strings(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "2026-01-01T00:00:00.000Z warn delivery.failed id=42 text=\"550 no; rcpt=evil \\\"x\\\\\" "
+        "rcpt=v@elsewhere.example next_s=0",
+        "{\"time\":\"x\",\"level\":\"warn\",\"event\":\"delivery.failed\",\"id\":42,\"text\":"
+        "\"550 no; rcpt=evil \\\"x\\\\\",\"rcpt\":\"v@elsewhere.example\",\"next_s\":0}"};
+    for (size_t i = 0; i < 2; i++) {
+        char out[64];
+        struct span line = span_str(lines[i]);
+        assert_true(eventlog_field(line, "id", out, sizeof out));
+        assert_string_equal(out, "42");
+        assert_true(eventlog_field(line, "rcpt", out, sizeof out));
+        assert_string_equal(out, "v@elsewhere.example");
+        assert_true(eventlog_field(line, "text", out, sizeof out));
+        assert_string_equal(out, "550 no; rcpt=evil \"x\\");
+        assert_true(eventlog_field(line, "next_s", out, sizeof out));
+        assert_string_equal(out, "0");
+        assert_true(eventlog_field(line, "rcpt", out, 4));
+        assert_string_equal(out, "v@e");
+        assert_false(eventlog_field(line, "evil", out, sizeof out));
+        assert_string_equal(out, "");
+        for (size_t n = 0; n < line.n; n++) /* cut anywhere, it is only cut */
+            (void)eventlog_field(span_sub(line, 0, n), "next_s", out, sizeof out);
+    }
 }
 
 static void a_number_has_its_text(void **state)
@@ -174,6 +206,7 @@ int main(void)
         cmocka_unit_test(no_number_lets_anybody_in),
         cmocka_unit_test(guests_and_nobodies_are_known_by_their_identifier),
         cmocka_unit_test(a_line_of_the_log_finds_its_message),
+        cmocka_unit_test(fields_of_a_line_become_insertion_strings),
         cmocka_unit_test(a_number_has_its_text),
         cmocka_unit_test(text_that_is_none_is_refused),
         cmocka_unit_test(the_clocks_go_forward_together),

@@ -10,6 +10,7 @@ os.environ.setdefault("POSTERN_PRESET", "asan")  # patience of three: each progr
 import postern  # noqa: E402
 
 EXE = postern.ROOT / "build/windows/postern.exe"
+TRACE = pathlib.Path(os.environ.get("WINEPREFIX", "/nonexistent")) / "trace.log"
 DATA = pathlib.Path(os.environ.get("WINEPREFIX", "/nonexistent")) / "drive_c/ProgramData/Postern"
 
 
