@@ -3,11 +3,12 @@
  * under the virtual account NT SERVICE\Postern with its security identifier and no privilege but
  * that of passing through folders; restarted after it fails, later each time; a minute to finish
  * before the machine goes down; the source of the event log; the data directory for it and the
- * administrators alone. */
+ * administrators alone; where there is no configuration, a first one that relays nothing. */
 #include "platform/service_control.h"
 
 #include "platform/clock.h"
 #include "platform/paths.h"
+#include "win32/first_config.h"
 #include "win32/rights.h"
 #include "win32/text.h"
 
@@ -210,7 +211,8 @@ enum service_control_result service_control_install(const char *config, struct b
         return SERVICE_CONTROL_FAILED;
     enum service_control_result result = create(&s, command, said, e);
     if (result == SERVICE_CONTROL_DONE &&
-        !(set_all(s.service, said, e) && make_event_source(e) && make_data_directory(said, e)))
+        !(set_all(s.service, said, e) && make_event_source(e) && make_data_directory(said, e) &&
+          (config != NULL || first_config_write(paths_default_config(), said, e))))
         result = SERVICE_CONTROL_FAILED;
     scm_close(&s);
     if (result == SERVICE_CONTROL_DONE)
