@@ -56,20 +56,27 @@ static void step_words(const struct policy *p, const struct route_step *s, struc
 }
 
 /* What would send it another way: the next more special rule, or this one. */
-static void route_change(const struct route *route, struct buf *out)
+static void route_change(const struct explain_answer *answer, struct buf *out)
 {
+    const struct route *route = &answer->route;
+    if (acl_explain_last(&answer->walk)->postmaster) {
+        buf_add_str(out, "none: postmaster of this host reads its mail here (RFC 5321 4.5.1)");
+        return;
+    }
     bool own = route->rule[0] == 'd' && route->rule[1] == 'o'; /* domains[n]... */
     if (route->steps[0].kind == ROUTE_DROP)
-        buf_add_str(out, own ? "set the domain's type: remote" : "name the domain in domains");
+        buf_add_str(out, "set the domain's type: remote");
     else
         buf_add_str(out, own ? "set the domain's smart_host"
-                             : "name the domain in domains, with a smart_host of its own");
+                             : "give the domain a smart_host of its own, in domains");
     if (own && route->line > 0)
         buf_addf(out, " (%s:%u)", route->file, route->line);
 }
 
-static void route_step(const struct policy *p, const struct route *route, struct buf *out)
+static void route_step(const struct policy *p, const struct explain_answer *answer,
+                       struct buf *out)
 {
+    const struct route *route = &answer->route;
     buf_addf(out, "%-14s %-8s %s: ", "routing", "allowed", route->rule);
     for (size_t i = 0; i < route->n; i++) {
         if (i > 0)
@@ -79,7 +86,7 @@ static void route_step(const struct policy *p, const struct route *route, struct
     if (route->line > 0)
         buf_addf(out, " (%s:%u)", route->file, route->line);
     buf_addf(out, "\n%24sturn:  ", "");
-    route_change(route, out);
+    route_change(answer, out);
     buf_add_str(out, "\n");
 }
 
@@ -122,7 +129,7 @@ bool explain_print_text(const struct policy *p, const struct explain_answer *ans
         effect_step(&answer->effects[i], &out);
     ok = ok && acl_explain_steps(&answer->walk, middle, answer->walk.n, &out);
     if (answer->has_route)
-        route_step(p, &answer->route, &out);
+        route_step(p, answer, &out);
     ok = ok && acl_explain_text(&answer->walk, &out);
     if (answer->has_route)
         route_text(p, &answer->route, &out);
@@ -218,7 +225,7 @@ static json_t *steps_json(const struct policy *p, const struct explain_answer *a
         step_words(p, &answer->route.steps[0], &words);
         (void)snprintf(r.why, sizeof r.why, "%s", buf_cstr(&words));
         buf_reset(&words);
-        route_change(&answer->route, &words);
+        route_change(answer, &words);
         (void)snprintf(r.change, sizeof r.change, "%s", buf_cstr(&words));
         buf_deinit(&words);
         json_array_append_new(steps, step_json("routing", "allowed", &r));

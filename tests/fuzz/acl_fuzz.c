@@ -1,7 +1,10 @@
 /* Any lists and any client: entries, domains and facts from the input, and what every decision must
  * hold to (contract 2). The input is four letters of flags and then sections that a line `--` ends:
- * connection list, relay list, domains (`l`, `r` or `-` before the name), and the facts - client,
- * host names, local part, domain, one a line. */
+ * connection list, relay list, domains (`l`, `r` or `-` before the name), with the bit 16 of the
+ * second letter profiles, and the facts - client, host names, local part, domain, and the same two
+ * of the sender, one a line. A line of profiles begins with what it is: `p` the next profile, `c` a
+ * client, `a` an account, `s` a sender, `+` and `-` a recipient that it allows or refuses, `f` it
+ * fixes the sender, `r0`..`r5` a limit by the minute, `d0`..`d5` the same for all. */
 #include "acl/explain.h"
 #include "lines.h"
 
@@ -12,7 +15,10 @@ enum {
     ENTRIES_MAX = 16,
     DOMAINS_MAX = 16,
     NAMES_MAX = 4,
-    FACTS = 3,
+    PROFILES_MAX = 3,
+    WORDS_MAX = 4,
+    WORD_KINDS = 4,
+    FACTS = 4,
     STATES = 4,
     STAGES = ACL_RCPT + 1
 };
@@ -55,11 +61,91 @@ static struct acl_list *read_list(struct span text, const char *file)
 struct input {
     struct acl_domain_options domains[DOMAINS_MAX];
     char names[DOMAINS_MAX][300];
+    struct acl_profile_options profiles[PROFILES_MAX];
+    struct acl_word words[PROFILES_MAX][WORD_KINDS][WORDS_MAX];
+    char texts[PROFILES_MAX][WORD_KINDS][WORDS_MAX][80];
+    size_t n_words[PROFILES_MAX][WORD_KINDS];
     struct span hosts[NAMES_MAX];
     struct acl_facts facts;
     struct acl_listener_options listener;
     struct acl_policy *policy;
 };
+
+static void read_limit(struct span text, struct acl_rate_limits *limits)
+{
+    uint64_t most = 0;
+    if (text.n == 0 || text.p[0] < '0' || text.p[0] > '5')
+        return;
+    size_t which = (size_t)(text.p[0] - '0');
+    (void)span_u64(span_trim(span_from(text, 1)), 1000, &most);
+    limits->v[which / ACL_RATES][which % ACL_RATES] =
+        (struct acl_rate_limit){.set = true, .most = (uint32_t)most, .at = {"rates", 1, 1}};
+}
+
+static void read_word(struct input *in, size_t profile, size_t kind, struct span text)
+{
+    size_t *n = &in->n_words[profile][kind];
+    char *to = *n < WORDS_MAX ? in->texts[profile][kind][*n] : NULL;
+    if (to == NULL || !span_cstr(text, to, sizeof in->texts[0][0][0]))
+        return;
+    in->words[profile][kind][*n] = (struct acl_word){to, {"profiles", (unsigned)++*n, 1}};
+}
+
+/* The clients of a profile go into one list, entry by entry. */
+static void read_client(struct acl_profile_options *x, struct span text)
+{
+    struct acl_problems problems;
+    struct err e;
+    const struct acl_entry_source one = {text, "clients", 1, 1};
+    acl_problems_init(&problems);
+    if (x->clients == NULL)
+        x->clients = acl_list_new(NULL, 0);
+    check(x->clients != NULL);
+    if (acl_list_count(x->clients) < ENTRIES_MAX)
+        check(acl_list_add(x->clients, &one, 1, &problems, &e));
+    acl_problems_deinit(&problems);
+}
+
+static void read_profile_line(struct input *in, size_t i, struct span line)
+{
+    static const char kinds[] = "as+-";
+    struct span text = span_from(line, 1);
+    const char *kind = strchr(kinds, line.p[0]);
+    if (line.p[0] == 'c')
+        read_client(&in->profiles[i], text);
+    else if (line.p[0] == 'f')
+        in->profiles[i].fixes_sender = true;
+    else if (line.p[0] == 'r')
+        read_limit(text, &in->profiles[i].rates);
+    else if (line.p[0] != '\0' && kind != NULL)
+        read_word(in, i, (size_t)(kind - kinds), text);
+}
+
+static void read_profiles(struct input *in, struct span text, struct acl_options *o)
+{
+    memset(in->profiles, 0, sizeof in->profiles);
+    memset(in->n_words, 0, sizeof in->n_words);
+    o->profiles = in->profiles;
+    while (text.n > 0) {
+        struct span line = next_line(&text);
+        if (line.n == 0)
+            continue;
+        if (line.p[0] == 'd')
+            read_limit(span_from(line, 1), &o->rates);
+        else if (line.p[0] == 'p' && o->n_profiles < PROFILES_MAX)
+            in->profiles[o->n_profiles].at =
+                (struct acl_position){"profiles", (unsigned)++o->n_profiles, 1};
+        else if (o->n_profiles > 0)
+            read_profile_line(in, o->n_profiles - 1, line);
+    }
+    for (size_t i = 0; i < o->n_profiles; i++) {
+        struct acl_profile_options *x = &in->profiles[i];
+        struct acl_words *to[] = {&x->accounts, &x->senders, &x->recipients_allow,
+                                  &x->recipients_refuse};
+        for (size_t k = 0; k < WORD_KINDS; k++)
+            *to[k] = (struct acl_words){in->words[i][k], in->n_words[i][k], {"profiles", 1, 1}};
+    }
+}
 
 static void read_policy(struct input *in, const uint8_t flags[4], struct span *rest)
 {
@@ -91,6 +177,8 @@ static void read_policy(struct input *in, const uint8_t flags[4], struct span *r
             .relay = line.p[0] == 'r',
             .at = {"domains", (unsigned)++o.n_domains, 1}};
     }
+    if ((flags[1] & 16) != 0)
+        read_profiles(in, next_section(rest), &o);
     acl_problems_init(&problems);
     if (!acl_policy_new(&o, &in->policy, &problems, &e)) {
         check(e.class == ERR_PERM && problems.n > 0 && in->policy == NULL);
@@ -98,6 +186,8 @@ static void read_policy(struct input *in, const uint8_t flags[4], struct span *r
     }
     acl_list_free(&o.connection.list);
     acl_list_free(&o.relay.list);
+    for (size_t i = 0; i < o.n_profiles; i++)
+        acl_list_free(&in->profiles[i].clients);
     acl_problems_deinit(&problems);
 }
 
@@ -121,6 +211,10 @@ static void read_facts(struct input *in, const uint8_t flags[4], struct span res
     f->recipient.text = f->recipient.local;
     f->recipient.literal = f->recipient.domain.n > 0 && f->recipient.domain.p[0] == '[';
     f->recipient.postmaster = f->recipient.domain.n == 0 && (flags[3] & 1) != 0;
+    f->sender.local = f->sender.text = next_line(&rest);
+    f->sender.domain = next_line(&rest);
+    for (size_t i = 0; i < (size_t)ACL_RATE_BYS * ACL_RATES; i++)
+        f->rates.use[i / ACL_RATES][i % ACL_RATES].used = flags[3] >> 4;
 }
 
 /* ---- what holds for every answer ---- */
@@ -136,7 +230,8 @@ static unsigned unknown_facts(const struct acl_facts *f)
 {
     return (f->names.state == FACT_UNKNOWN ? (unsigned)ACL_NEED_NAMES : 0u) |
            (f->tls == FACT_UNKNOWN ? (unsigned)ACL_NEED_TLS : 0u) |
-           (f->identity_state == FACT_UNKNOWN ? (unsigned)ACL_NEED_IDENTITY : 0u);
+           (f->identity_state == FACT_UNKNOWN ? (unsigned)ACL_NEED_IDENTITY : 0u) |
+           (f->rates.state != FACT_VALUE ? (unsigned)ACL_NEED_RATES : 0u);
 }
 
 static void check_reason(const struct acl_facts *f, enum acl_stage stage,
@@ -152,9 +247,12 @@ static void check_reason(const struct acl_facts *f, enum acl_stage stage,
     check_text(r->why, sizeof r->why);
     check_text(r->change, sizeof r->change);
     check(refused == (r->code != 0));
+    check((r->need & ACL_NEED_RATES) == 0 || r->need == ACL_NEED_RATES);
     check((r->verdict == ACL_NEED) == (r->need != 0) && (r->need & ~unknown_facts(f)) == 0);
     check((r->verdict == ACL_ALLOW) == (r->change[0] == '\0'));
-    if (r->verdict == ACL_DENY)
+    if (r->verdict == ACL_DENY && r->step == ACL_STEP_RATE)
+        check(r->code >= 400 && r->code < 500 && r->enhanced[0] == '4' && r->text[0] != '\0');
+    else if (r->verdict == ACL_DENY)
         check(r->code >= 500 && r->code < 600 && r->enhanced[0] == '5' && r->text[0] != '\0');
     if (r->verdict == ACL_DEFER)
         check(r->code >= 400 && r->code < 500 && r->enhanced[0] == '4' && r->text[0] != '\0');
@@ -174,7 +272,10 @@ static enum acl_verdict decide(const struct acl_policy *policy, const struct acl
 
 static enum acl_fact_state *fact(struct acl_facts *f, int which)
 {
-    return which == 0 ? &f->names.state : which == 1 ? &f->tls : &f->identity_state;
+    return which == 0   ? &f->names.state
+           : which == 1 ? &f->tls
+           : which == 2 ? &f->identity_state
+                        : &f->rates.state;
 }
 
 /* What is settled without a fact, or in spite of its failure, no state of the fact may turn. A
@@ -211,6 +312,12 @@ static void check_same(const struct acl_reason *a, const struct acl_reason *b)
     check(a->verdict == ACL_ALLOW || strcmp(a->change, b->change) == 0);
 }
 
+/* Limits by the minute are passed in one step each; one that refuses is the last. */
+static bool settles(const struct acl_reason *step, const struct acl_reason *r)
+{
+    return step->step == r->step && (r->step != ACL_STEP_RATE || step->verdict != ACL_ALLOW);
+}
+
 /* The walk is that of the stages: before what settles one there are only steps that allow. */
 static void check_explanation(const struct acl_policy *policy, const struct acl_facts *f)
 {
@@ -223,19 +330,22 @@ static void check_explanation(const struct acl_policy *policy, const struct acl_
     check(x.n <= ACL_STEPS);
     do {
         acl_decide(policy, (enum acl_stage)stage, f, &r);
-        while (n < x.n && x.steps[n].step != r.step) {
+        while (n < x.n && !settles(&x.steps[n], &r)) {
             check(x.steps[n].stage == (enum acl_stage)stage && x.steps[n].rule[0] != '\0');
             check(x.steps[n++].verdict == ACL_ALLOW);
         }
         check(n < x.n);
         check_same(&r, &x.steps[n++]);
+        while (n < x.n && x.steps[n].step == ACL_STEP_RATE &&
+               x.steps[n].stage == (enum acl_stage)stage)
+            check(x.steps[n++].verdict == ACL_ALLOW);
         stage++;
     } while (r.verdict == ACL_ALLOW && stage < STAGES);
     check(n == x.n && acl_explain_last(&x) == &x.steps[n - 1]);
     check(x.outcome == (r.verdict == ACL_ALLOW  ? ACL_ALLOWED
                         : r.verdict == ACL_DENY ? ACL_REFUSED
                                                 : ACL_CANNOT_TELL));
-    buf_init(&text, 16384);
+    buf_init(&text, 65536);
     check(acl_explain_steps(&x, 0, x.n, &text));
     buf_reset(&text);
     check(acl_explain_text(&x, &text));
