@@ -73,8 +73,7 @@ static void route_change(const struct explain_answer *answer, struct buf *out)
         buf_addf(out, " (%s:%u)", route->file, route->line);
 }
 
-static void route_step(const struct policy *p, const struct explain_answer *answer,
-                       struct buf *out)
+static void route_step(const struct policy *p, const struct explain_answer *answer, struct buf *out)
 {
     const struct route *route = &answer->route;
     buf_addf(out, "%-14s %-8s %s: ", "routing", "allowed", route->rule);

@@ -335,6 +335,8 @@ def test_every_reply_that_the_pages_quote_is_one_of_ours():
                                              page.read_text()):
             words = re.split(r"\.\.\.|\(|\[|<", text)[0].strip()
             if not words:
+                assert re.search(rf'{code}, *"{re.escape(status)}"|"{code} {re.escape(status)}',
+                                 sources), f"{say(page)}: {code} {status}"
                 continue
             place = sources.find(words)
             assert place >= 0, f"{say(page)}: {code} {status} {text}"

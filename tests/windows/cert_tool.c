@@ -24,7 +24,8 @@ static HCERTSTORE store_of(const char *name)
     wchar_t wide[64];
     if (MultiByteToWideChar(CP_UTF8, 0, name, -1, wide, 64) == 0)
         return NULL;
-    return CertOpenStore(CERT_STORE_PROV_SYSTEM_REGISTRY_W, 0, 0, CERT_SYSTEM_STORE_LOCAL_MACHINE, wide);
+    return CertOpenStore(CERT_STORE_PROV_SYSTEM_REGISTRY_W, 0, 0, CERT_SYSTEM_STORE_LOCAL_MACHINE,
+                         wide);
 }
 
 static BYTE *read_file(const char *path, DWORD *n)
