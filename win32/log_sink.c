@@ -21,15 +21,20 @@ static struct {
 
 enum { LINE_ROOM = 8192, SAID_BYTES_MAX = 64 * 1024 };
 
-/* The line and its end in one write, so that lines of several processes do not mix. */
+/* The line (a head has several, with LF between them) and its end in one write, so that lines of
+ * several processes do not mix. */
 static void put(HANDLE to, struct span line)
 {
     char whole[LINE_ROOM];
-    size_t n = line.n < sizeof whole - 2 ? line.n : sizeof whole - 2;
+    size_t n = 0, i = 0;
     DWORD wrote = 0;
-    memcpy(whole, line.p, n);
+    for (; i < line.n && n + 4 <= sizeof whole; i++) {
+        if (line.p[i] == '\n')
+            whole[n++] = '\r';
+        whole[n++] = (char)line.p[i];
+    }
     memcpy(whole + n, "\r\n", 2);
-    if (!WriteFile(to, whole, (DWORD)n + 2, &wrote, NULL) || wrote != n + 2 || n < line.n)
+    if (!WriteFile(to, whole, (DWORD)n + 2, &wrote, NULL) || wrote != n + 2 || i < line.n)
         atomic_fetch_add(&sink.dropped, 1);
 }
 

@@ -4,47 +4,16 @@ import json
 import re
 import shutil
 import smtplib
-import socket
 import ssl
 import time
 
 import pytest
 
 import wine
-from wine import DATA, EXE, windows_path
+from scm import answers, entries, postern, service, state
+from wine import DATA, windows_path
 
 USER, PASSWORD = "alice", "correct horse 7"
-
-
-def postern(*arguments, **options):
-    return wine.wine(EXE, *arguments, **options)
-
-
-def service(verb, code=0, *more):
-    done = postern("service", verb, *more)
-    assert done.returncode == code, done
-    return done
-
-
-def state():
-    return json.loads(postern("service", "status", "--json").stdout)["state"]
-
-
-def wait_state(wanted, seconds=60):
-    end = time.monotonic() + seconds
-    while state() != wanted:
-        assert time.monotonic() < end, f"never {wanted}: {state()}"
-        time.sleep(0.2)
-
-
-def answers(port, seconds):
-    """Whether a greeting comes within that time."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), seconds) as probe:
-            probe.settimeout(seconds)
-            return probe.recv(3) == b"220"
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="module")
