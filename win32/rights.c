@@ -6,6 +6,7 @@
 
 #include <aclapi.h>
 #include <sddl.h>
+#include <stdio.h>
 
 /* Protected from above; system, administrators, the service, the owner: everything, inherited by
  * files and folders in it. */
@@ -112,6 +113,73 @@ static bool is_ours(PSID sid, PSID owner)
     bool same = ConvertStringSidToSidW(RIGHTS_SERVICE_SID, &service) && EqualSid(sid, service);
     LocalFree(service);
     return same;
+}
+
+bool rights_may_own(void *sid)
+{
+    static const WELL_KNOWN_SID_TYPE known[] = {WinLocalSystemSid, WinBuiltinAdministratorsSid};
+    union {
+        TOKEN_USER user;
+        BYTE room[sizeof(TOKEN_USER) + SECURITY_MAX_SID_SIZE];
+    } who;
+    DWORD size = 0;
+    HANDLE token = NULL;
+    PSID service = NULL;
+    bool ours = ConvertStringSidToSidW(RIGHTS_SERVICE_SID, &service) && EqualSid(sid, service);
+    LocalFree(service);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        ours = ours || IsWellKnownSid(sid, known[i]);
+    if (!ours && OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &token)) {
+        ours = GetTokenInformation(token, TokenUser, &who, sizeof who, &size) &&
+               EqualSid(sid, who.user.User.Sid);
+        (void)CloseHandle(token);
+    }
+    return ours;
+}
+
+static void name_of(PSID sid, char *out, size_t size)
+{
+    wchar_t account[256], domain[256], whole[520], *text = NULL;
+    DWORD account_n = 256, domain_n = 256;
+    SID_NAME_USE use;
+    if (LookupAccountSidW(NULL, sid, account, &account_n, domain, &domain_n, &use))
+        (void)_snwprintf(whole, 520, L"%ls\\%ls", domain, account);
+    else if (ConvertSidToStringSidW(sid, &text))
+        (void)_snwprintf(whole, 520, L"%ls", text);
+    else
+        (void)_snwprintf(whole, 520, L"somebody");
+    LocalFree(text);
+    whole[519] = 0;
+    if (!text_from_wide(whole, out, size))
+        (void)snprintf(out, size, "somebody");
+}
+
+bool rights_owned_folder(const wchar_t *path, const char *shown, struct err *e)
+{
+    PSID owner = NULL;
+    PSECURITY_DESCRIPTOR d = NULL;
+    char name[256];
+    HANDLE folder = CreateFileW(
+        path, READ_CONTROL, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
+        OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OPEN_REPARSE_POINT, NULL);
+    if (folder == INVALID_HANDLE_VALUE)
+        return GetLastError() == ERROR_FILE_NOT_FOUND || act_failed(e, shown, "look at the folder");
+    DWORD code = GetSecurityInfo(folder, SE_FILE_OBJECT, OWNER_SECURITY_INFORMATION, &owner, NULL,
+                                 NULL, NULL, &d);
+    (void)CloseHandle(folder);
+    SetLastError(code);
+    if (code != ERROR_SUCCESS)
+        return act_failed(e, shown, "look at the folder's owner");
+    bool ours = rights_may_own(owner);
+    if (!ours) {
+        name_of(owner, name, sizeof name);
+        (void)err_set(e, ERR_PERM,
+                      "%s: it is there already and belongs to %s, who could change what is in it; "
+                      "look at it, then take it away, or make it yours: takeown /f \"%s\" /a /r",
+                      shown, name, shown);
+    }
+    LocalFree(d);
+    return ours;
 }
 
 void rights_of_others(void *handle, bool *read, bool *write)

@@ -23,6 +23,15 @@ void *rights_make_file(const wchar_t *path);
 /* Gives an existing file the list that another one has now; nothing is inherited from then on. */
 bool rights_like(const wchar_t *path, const wchar_t *like);
 
+/* Whether what belongs to that account (a PSID) can be ours: the system's, the administrators', the
+ * service's, or of whoever runs this. */
+bool rights_may_own(void *sid);
+
+/* Whose the folder is that stands there, a link itself and not what it leads to. ProgramData lets
+ * every user make folders: one who was there before us would keep the say in it. False with the
+ * owner's name in e; true where there is none. */
+bool rights_owned_folder(const wchar_t *path, const char *shown, struct err *e);
+
 /* Gives an existing folder that list. */
 bool rights_protect_folder(const wchar_t *path, struct err *e);
 

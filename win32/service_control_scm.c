@@ -159,6 +159,14 @@ static bool make_event_source(struct err *e)
     return code == ERROR_SUCCESS || call_failed(e, "event source: RegSetValueEx");
 }
 
+static bool nobody_was_first(struct err *e)
+{
+    const char *folder = paths_default_data_directory();
+    struct wide_path wide;
+    return path_to_wide(folder, &wide) ? rights_owned_folder(wide.text, folder, e)
+                                       : act_failed(e, folder, "make the folder");
+}
+
 /* The folder of ProgramData; another one in the configuration is made when the service starts. */
 static bool make_data_directory(struct buf *said, struct err *e)
 {
@@ -207,7 +215,7 @@ enum service_control_result service_control_install(const char *config, struct b
 {
     struct scm s = {0};
     wchar_t command[COMMAND_MAX];
-    if (!command_line(config, command, e))
+    if (!command_line(config, command, e) || !nobody_was_first(e))
         return SERVICE_CONTROL_FAILED;
     enum service_control_result result = create(&s, command, said, e);
     if (result == SERVICE_CONTROL_DONE &&
