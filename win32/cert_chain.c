@@ -29,6 +29,12 @@ static enum cert_chain_verdict judge(PCCERT_CHAIN_CONTEXT built, wchar_t *host,
         .cbSize = sizeof server, .dwAuthType = AUTHTYPE_SERVER, .pwszServerName = host};
     CERT_CHAIN_POLICY_PARA policy = {.cbSize = sizeof policy, .pvExtraPolicyPara = &server};
     CERT_CHAIN_POLICY_STATUS status = {.cbSize = sizeof status};
+    /* What the engine found counts first: a policy may forgive it, Wine's an issuer that is
+     * missing. */
+    enum cert_chain_verdict verdict =
+        cert_chain_of_status(built->TrustStatus.dwErrorStatus, reason);
+    if (verdict != CERT_CHAIN_TRUSTED)
+        return verdict;
     if (!CertVerifyCertificateChainPolicy(CERT_CHAIN_POLICY_SSL, built, &policy, &status))
         return failed("CertVerifyCertificateChainPolicy", reason);
     return status.dwError == 0 ? CERT_CHAIN_TRUSTED : cert_chain_of_code(status.dwError, reason);

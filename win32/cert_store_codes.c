@@ -153,3 +153,38 @@ enum cert_chain_verdict cert_chain_of_code(uint32_t code, char reason[CERT_CHAIN
             return chain_codes[i].verdict;
     return CERT_CHAIN_FAILED;
 }
+
+/* The first that is found is told; a bit that is not here is a failure all the same. */
+static const struct {
+    uint32_t bit;
+    enum cert_chain_verdict verdict;
+    const char *text;
+} status_bits[] = {
+    {CERT_TRUST_IS_NOT_SIGNATURE_VALID, CERT_CHAIN_SIGNATURE, "a signature is wrong"},
+    {CERT_TRUST_IS_REVOKED, CERT_CHAIN_REVOKED, "a certificate is revoked"},
+    {CERT_TRUST_IS_EXPLICIT_DISTRUST, CERT_CHAIN_UNTRUSTED, "a certificate is distrusted here"},
+    {CERT_TRUST_IS_PARTIAL_CHAIN, CERT_CHAIN_INCOMPLETE, "an issuer is not to be found"},
+    {CERT_TRUST_IS_UNTRUSTED_ROOT, CERT_CHAIN_UNTRUSTED, "the root is not trusted here"},
+    {CERT_TRUST_IS_NOT_TIME_VALID, CERT_CHAIN_EXPIRED, "a certificate is not valid now"},
+    {CERT_TRUST_IS_NOT_VALID_FOR_USAGE, CERT_CHAIN_PURPOSE, "a certificate is not for this use"},
+    {CERT_TRUST_INVALID_BASIC_CONSTRAINTS, CERT_CHAIN_PURPOSE, "an issuer may not issue"},
+    {CERT_TRUST_INVALID_POLICY_CONSTRAINTS, CERT_CHAIN_PURPOSE, "a policy does not allow it"},
+    {CERT_TRUST_INVALID_NAME_CONSTRAINTS, CERT_CHAIN_NAME, "an issuer may not issue for the name"},
+    {CERT_TRUST_IS_CYCLIC, CERT_CHAIN_INCOMPLETE, "the chain bites its tail"},
+};
+
+enum cert_chain_verdict cert_chain_of_status(uint32_t errors, char reason[CERT_CHAIN_REASON_MAX])
+{
+    reason[0] = '\0';
+    if (errors == 0)
+        return CERT_CHAIN_TRUSTED;
+    for (size_t i = 0; i < sizeof status_bits / sizeof *status_bits; i++)
+        if ((errors & status_bits[i].bit) != 0) {
+            (void)snprintf(reason, CERT_CHAIN_REASON_MAX, "%s (0x%08lx)", status_bits[i].text,
+                           (unsigned long)errors);
+            return status_bits[i].verdict;
+        }
+    (void)snprintf(reason, CERT_CHAIN_REASON_MAX, "the chain engine's status is 0x%08lx",
+                   (unsigned long)errors);
+    return CERT_CHAIN_FAILED;
+}

@@ -18,4 +18,7 @@ enum cert_store_result cert_store_failed(uint32_t code, const char *call, struct
 /* code: CERT_CHAIN_POLICY_STATUS.dwError that is not 0. Never CERT_CHAIN_TRUSTED. */
 enum cert_chain_verdict cert_chain_of_code(uint32_t code, char reason[CERT_CHAIN_REASON_MAX]);
 
+/* errors: CERT_TRUST_STATUS.dwErrorStatus of the whole chain. 0 alone is CERT_CHAIN_TRUSTED. */
+enum cert_chain_verdict cert_chain_of_status(uint32_t errors, char reason[CERT_CHAIN_REASON_MAX]);
+
 #endif

@@ -1,6 +1,7 @@
 /* cert_tool - puts certificates into the machine's store and takes them out again, for the tests;
  * what certutil and PowerShell do on a real Windows.
  *     cert_tool import FILE.pfx PASSWORD [STORE]   to LocalMachine\STORE, "My" if none is given
+ *     cert_tool import-lost FILE.pfx PASSWORD      the same without its key's container
  *     cert_tool trust FILE.cer                     to LocalMachine\Root
  *     cert_tool delete STORE NAME                  all whose subject holds NAME
  *     cert_tool lose-key NAME                      the certificate stays, the key's container goes
@@ -77,7 +78,19 @@ static BOOL give_container(PCCERT_CONTEXT c)
            CertSetCertificateContextProperty(c, CERT_KEY_PROV_INFO_PROP_ID, 0, &info);
 }
 
-static int import(const char *path, const char *password, const char *store)
+/* What is named there is not there any more: a key that cannot be read looks the same from here. */
+static void lose_container(PCCERT_CONTEXT c)
+{
+    static BYTE room[8192];
+    DWORD n = sizeof room;
+    HCRYPTPROV gone = 0;
+    const CRYPT_KEY_PROV_INFO *info = (void *)room;
+    if (CertGetCertificateContextProperty(c, CERT_KEY_PROV_INFO_PROP_ID, room, &n))
+        (void)CryptAcquireContextW(&gone, info->pwszContainerName, info->pwszProvName,
+                                   info->dwProvType, CRYPT_DELETEKEYSET | CRYPT_MACHINE_KEYSET);
+}
+
+static int import(const char *path, const char *password, const char *store, int lost)
 {
     wchar_t wide[64];
     CRYPT_DATA_BLOB blob = {0};
@@ -89,10 +102,13 @@ static int import(const char *path, const char *password, const char *store)
     if (from == NULL || to == NULL)
         return failed("PFXImportCertStore");
     PCCERT_CONTEXT c = NULL;
-    while ((c = CertEnumCertificatesInStore(from, c)) != NULL)
-        if (!give_container(c) ||
-            !CertAddCertificateContextToStore(to, c, CERT_STORE_ADD_REPLACE_EXISTING, NULL))
+    while ((c = CertEnumCertificatesInStore(from, c)) != NULL) {
+        BOOL ok = give_container(c);
+        if (lost)
+            lose_container(c);
+        if (!ok || !CertAddCertificateContextToStore(to, c, CERT_STORE_ADD_REPLACE_EXISTING, NULL))
             return failed("CertAddCertificateContextToStore");
+    }
     (void)CertCloseStore(from, 0);
     return CertCloseStore(to, 0) ? 0 : failed("CertCloseStore");
 }
@@ -127,22 +143,11 @@ static int delete_all(const char *store, const char *name)
 
 static int lose_key(const char *name)
 {
-    static BYTE room[8192];
     HCERTSTORE it = store_of("My");
     PCCERT_CONTEXT c = NULL;
-    int lost = 0;
-    while (it != NULL && (c = next(it, name, c)) != NULL) {
-        DWORD n = sizeof room;
-        HCRYPTPROV gone = 0;
-        const CRYPT_KEY_PROV_INFO *info = (void *)room;
-        if (!CertGetCertificateContextProperty(c, CERT_KEY_PROV_INFO_PROP_ID, room, &n))
-            return failed("CertGetCertificateContextProperty");
-        if (CryptAcquireContextW(&gone, info->pwszContainerName, info->pwszProvName,
-                                 info->dwProvType,
-                                 CRYPT_DELETEKEYSET | (info->dwFlags & CRYPT_MACHINE_KEYSET)))
-            lost++;
-    }
-    return lost > 0 ? 0 : failed("CryptAcquireContext CRYPT_DELETEKEYSET");
+    while (it != NULL && (c = next(it, name, c)) != NULL)
+        lose_container(c);
+    return it != NULL ? 0 : failed("CertOpenStore");
 }
 
 static int list(const char *store)
@@ -163,7 +168,9 @@ static int list(const char *store)
 int main(int argc, char **argv)
 {
     if (argc >= 4 && strcmp(argv[1], "import") == 0)
-        return import(argv[2], argv[3], argc > 4 ? argv[4] : "My");
+        return import(argv[2], argv[3], argc > 4 ? argv[4] : "My", 0);
+    if (argc == 4 && strcmp(argv[1], "import-lost") == 0)
+        return import(argv[2], argv[3], "My", 1);
     if (argc == 3 && strcmp(argv[1], "trust") == 0)
         return trust(argv[2]);
     if (argc == 4 && strcmp(argv[1], "delete") == 0)
