@@ -443,8 +443,10 @@ static bool start(struct run *r, struct err *e)
     start_account_helper(r->policy);
     struct tls_renewal found;
     r->tls = run_tls_context(r->policy, &found, &tls_failed, e); /* the key may be root's alone */
+    if (tls_failed)
+        return false;
     run_certificates_tell(r, &found, false);
-    if (tls_failed || !open_home(r, e))
+    if (!open_home(r, e))
         return false;
     give_files(r->policy);
     /* A copy: the snapshot that named it goes with the first reload. */

@@ -56,7 +56,12 @@ static void check_pair(const struct messages *x, const struct tls_pair *pair, bo
              x->policy->hostname, 0);
     if (info.self_signed)
         warn(x, "%s is self-signed: clients that check it will refuse it", name, 0);
-    if (info.no_pss)
+    if (info.no_pss && x->policy->config->tls.minimum_version == CONFIG_TLS_1_3)
+        warn(x,
+             "the key of %s cannot make RSA-PSS signatures, which TLS 1.3 needs: the service does "
+             "not start with tls.minimum_version: \"1.3\"",
+             name, 0);
+    else if (info.no_pss)
         warn(x,
              "the key of %s cannot make RSA-PSS signatures: TLS 1.2 is spoken with it, not 1.3; a "
              "key of the Microsoft Software Key Storage Provider could",

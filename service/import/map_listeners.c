@@ -125,9 +125,11 @@ static void map_certificate(struct mapping *map)
                            : map->plan.require_tls ? "a certificate"
                                                    : "";
     if (mapping_get(map, IIS_SSL_CERT_HASH) != NULL)
-        mapping_say(map, IMPORT_NEEDS_YOU, IIS_SSL_CERT_HASH,
-                    "the certificate with this thumbprint in the machine's store: export it with "
-                    "its key and name the files in tls.certificate and tls.key");
+        mapping_say(
+            map, IMPORT_NEEDS_YOU, IIS_SSL_CERT_HASH,
+            "the certificate with this thumbprint in the machine's store: on Windows name it "
+            "by tls.store and tls.subject; elsewhere export it with its key and name the "
+            "files in tls.certificate and tls.key");
     else if (map->plan.require_tls)
         mapping_say(map, IMPORT_NEEDS_YOU, IIS_SSL_CERT_HASH,
                     "TLS is required and no certificate is named: set tls.certificate and tls.key");

@@ -80,7 +80,8 @@ static void write_listeners(const struct import_plan *p, struct buf *out)
              "# NEEDS YOU: the certificate. IIS used %s in the machine's store %s.\n"
              "# tls:\n"
              "#   certificate: cert.pem\n"
-             "#   key: key.pem\n",
+             "#   key: key.pem\n"
+             "# On Windows it may stay there: store: LocalMachine/My, subject: NAME.\n",
              p->thumbprint, p->store[0] == '\0' ? "MY" : p->store);
 }
 

@@ -149,6 +149,10 @@ static void explain_versions(const struct tls_session *s, struct tls_failure *ou
                        "set tls.minimum_version: \"1.%u\", or tls_minimum of a profile for this "
                        "client alone",
                        newest - 0x0301);
+    else if (newest >= (unsigned)s->minimum) /* tls_limits.c */
+        (void)snprintf(out->change, sizeof out->change,
+                       "a certificate whose key can make RSA-PSS signatures, which TLS 1.3 needs: "
+                       "that of the store cannot, postern check lists them");
     else
         (void)snprintf(out->change, sizeof out->change,
                        "none for us, %s is broken: update the client, or give it a listener with "

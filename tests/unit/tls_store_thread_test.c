@@ -22,7 +22,7 @@ struct meeting {
     bool keep;              /* kept is wanted */
     /* results */
     bool ok, resumed;
-    char spoke[16], subject[64], reason[200];
+    char spoke[16], subject[64], reason[200], change[300];
     int signature_type; /* EVP_PKEY_RSA, EVP_PKEY_RSA_PSS, EVP_PKEY_EC */
     int signature_hash;
     SSL_SESSION *kept;
@@ -99,6 +99,7 @@ static void meet(struct tls_context *context, struct meeting *m)
     assert_non_null(server);
     m->ok = pump(client, server, &out, &failure);
     (void)snprintf(m->reason, sizeof m->reason, "%s", failure.reason);
+    (void)snprintf(m->change, sizeof m->change, "%s", failure.change);
     if (m->ok) {
         uint8_t bytes[8];
         size_t n = 0;
@@ -251,6 +252,7 @@ static void a_key_without_pss_serves_tls_1_2_to_those_that_could_more(void **sta
     m = (struct meeting){.version = TLS1_3_VERSION};
     meet(context, &m);
     assert_false(m.ok);
+    assert_non_null(strstr(m.change, "RSA-PSS"));
     struct tls_certificate_info info;
     struct err e = {0};
     struct tls_server_options o = options_of(&store);
