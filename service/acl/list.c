@@ -172,7 +172,8 @@ static bool add_interval(struct acl_list *list, const struct netaddr *first,
     return true;
 }
 
-static bool add_name(struct acl_list *list, bool suffix, uint32_t text, uint32_t entry)
+static bool add_name(struct acl_list *list, bool suffix, uint32_t text, size_t n_text,
+                     uint32_t entry)
 {
     void *v = suffix ? list->suffixes : list->names;
     size_t *n = suffix ? &list->n_suffixes : &list->n_names;
@@ -181,7 +182,7 @@ static bool add_name(struct acl_list *list, bool suffix, uint32_t text, uint32_t
         return false;
     *(suffix ? &list->suffixes : &list->names) = v;
     ((struct name_ref *)v)[(*n)++] =
-        (struct name_ref){name_hash(span_str(list->pool + text)), text, entry};
+        (struct name_ref){name_hash(span_of(list->pool + text, n_text)), text, entry};
     return true;
 }
 
@@ -221,7 +222,7 @@ static bool wants_text(const struct acl_entry *entry, struct span written)
 }
 
 static bool place(struct acl_list *list, const struct acl_entry *entry, struct acl_pattern *pattern,
-                  uint32_t text, uint32_t index)
+                  struct span written, uint32_t text, uint32_t index)
 {
     switch (entry->kind) {
     case ENTRY_SELF:
@@ -232,8 +233,8 @@ static bool place(struct acl_list *list, const struct acl_entry *entry, struct a
                 return false;
         return true;
     case ENTRY_ADDRESS: return add_interval(list, &entry->first, &entry->last, index);
-    case ENTRY_NAME: return add_name(list, false, text, index);
-    case ENTRY_SUFFIX: return add_name(list, true, text + 2, index);
+    case ENTRY_NAME: return add_name(list, false, text, written.n, index);
+    case ENTRY_SUFFIX: return add_name(list, true, text + 2, written.n - 2, index);
     case ENTRY_PATTERN: return add_pattern(list, pattern, index);
     }
     return false;
@@ -253,7 +254,7 @@ static bool add_entry(struct acl_list *list, const struct acl_entry_source *sour
     list->entries = v;
     if (!add_file(list, source->file, &info.file) ||
         (wants_text(entry, written) && !list_add_text(list, written, &info.text)) ||
-        !place(list, entry, pattern, info.text, (uint32_t)list->n_entries))
+        !place(list, entry, pattern, written, info.text, (uint32_t)list->n_entries))
         return false;
     if (list->open_name == NAME_NONE && open_to_strangers(entry))
         list->open_name = (uint32_t)list->n_entries;

@@ -39,7 +39,8 @@ static int compare_v6(const void *a, const void *b)
     return order != 0 ? order : x->entry < y->entry ? -1 : x->entry > y->entry;
 }
 
-/* ---- sorting: by 64 bits that are at hand, and by the whole only where those are equal ---- */
+/* ---- sorting: by 64 bits that are at hand, byte by byte of them (a million take 4 to 8 passes),
+ * and by the whole only where those are equal ---- */
 
 struct sort_key {
     uint64_t key;
@@ -77,8 +78,8 @@ static void merge(const struct sorting *s, const struct sort_key *a, const struc
 }
 
 /* keys and spare have n each; returns the one that holds the result. */
-static struct sort_key *sort_keys(const struct sorting *s, struct sort_key *keys,
-                                  struct sort_key *spare, size_t n)
+static struct sort_key *merge_keys(const struct sorting *s, struct sort_key *keys,
+                                   struct sort_key *spare, size_t n)
 {
     for (size_t width = 1; width < n; width *= 2) {
         for (size_t i = 0; i < n; i += 2 * width) {
@@ -92,6 +93,63 @@ static struct sort_key *sort_keys(const struct sorting *s, struct sort_key *keys
     return keys;
 }
 
+enum { DIGIT_BITS = 8, DIGITS = 64 / DIGIT_BITS, DIGIT_VALUES = 1 << DIGIT_BITS };
+
+static size_t digit_of(uint64_t key, size_t i)
+{
+    return (size_t)(key >> (i * DIGIT_BITS)) & (DIGIT_VALUES - 1);
+}
+
+/* By one digit, in order of appearance; counts: how often each value of it is there. */
+static void scatter(const struct sort_key *keys, struct sort_key *out, size_t n, size_t digit,
+                    const uint32_t counts[DIGIT_VALUES])
+{
+    size_t places[DIGIT_VALUES], at = 0;
+    for (size_t v = 0; v < DIGIT_VALUES; v++) {
+        places[v] = at;
+        at += counts[v];
+    }
+    for (size_t i = 0; i < n; i++)
+        out[places[digit_of(keys[i].key, digit)]++] = keys[i];
+}
+
+/* As merge_keys, by the keys alone. */
+static struct sort_key *radix_keys(struct sort_key *keys, struct sort_key *spare, size_t n)
+{
+    uint32_t counts[DIGITS][DIGIT_VALUES];
+    memset(counts, 0, sizeof counts);
+    for (size_t i = 0; i < n; i++)
+        for (size_t d = 0; d < DIGITS; d++)
+            counts[d][digit_of(keys[i].key, d)]++;
+    for (size_t d = 0; d < DIGITS; d++) {
+        if (counts[d][digit_of(keys[0].key, d)] == n)
+            continue; /* they all have the same one */
+        scatter(keys, spare, n, d, counts[d]);
+        struct sort_key *sorted = spare;
+        spare = keys;
+        keys = sorted;
+    }
+    return keys;
+}
+
+/* keys and spare have n each; returns the one that holds the result. */
+static struct sort_key *sort_keys(const struct sorting *s, struct sort_key *keys,
+                                  struct sort_key *spare, size_t n)
+{
+    struct sort_key *sorted = radix_keys(keys, spare, n);
+    struct sort_key *other = sorted == keys ? spare : keys;
+    for (size_t from = 0, to; from < n; from = to) {
+        for (to = from + 1; to < n && sorted[to].key == sorted[from].key;)
+            to++;
+        if (to - from == 1)
+            continue;
+        struct sort_key *run = merge_keys(s, sorted + from, other + from, to - from);
+        if (run != sorted + from)
+            memcpy(sorted + from, run, (to - from) * sizeof *run);
+    }
+    return sorted;
+}
+
 static bool is_sorted(const struct sorting *s, size_t n)
 {
     for (size_t i = 1; i < n; i++)
@@ -100,30 +158,42 @@ static bool is_sorted(const struct sorting *s, size_t n)
     return true; /* lists are often made by programs, in order */
 }
 
-/* *v becomes another block. False: no memory. */
-static bool sort(void **v, size_t *cap, size_t n, size_t size, uint64_t (*key)(const void *),
+enum { ELEMENT_MAX = 64 };
+
+/* Moves each element to where its key is now, along the cycles of the order. */
+static void arrange(char *v, size_t size, struct sort_key *sorted, size_t n)
+{
+    char first[ELEMENT_MAX];
+    for (size_t i = 0; i < n; i++) {
+        if (sorted[i].at == i)
+            continue;
+        memcpy(first, v + i * size, size);
+        size_t to = i;
+        for (size_t from = sorted[to].at; from != i; from = sorted[to].at) {
+            memcpy(v + to * size, v + from * size, size);
+            sorted[to].at = (uint32_t)to;
+            to = from;
+        }
+        memcpy(v + to * size, first, size);
+        sorted[to].at = (uint32_t)to;
+    }
+}
+
+/* False: no memory. */
+static bool sort(void *v, size_t n, size_t size, uint64_t (*key)(const void *),
                  int (*compare)(const void *, const void *))
 {
-    const struct sorting s = {*v, size, compare};
+    const struct sorting s = {v, size, compare};
     if (is_sorted(&s, n))
         return true;
     struct sort_key *keys = malloc(2 * n * sizeof *keys);
-    char *out = malloc(n * size);
-    bool ok = keys != NULL && out != NULL;
-    for (size_t i = 0; ok && i < n; i++)
+    if (keys == NULL)
+        return false;
+    for (size_t i = 0; i < n; i++)
         keys[i] = (struct sort_key){key(element(&s, (uint32_t)i)), (uint32_t)i};
-    if (ok) {
-        const struct sort_key *sorted = sort_keys(&s, keys, keys + n, n);
-        for (size_t i = 0; i < n; i++)
-            memcpy(out + i * size, element(&s, sorted[i].at), size);
-        free(*v);
-        *v = out;
-        *cap = n;
-        out = NULL;
-    }
+    arrange(v, size, sort_keys(&s, keys, keys + n, n), n);
     free(keys);
-    free(out);
-    return ok;
+    return true;
 }
 
 static uint64_t v4_key(const void *x)
@@ -135,22 +205,6 @@ static uint64_t v4_key(const void *x)
 static uint64_t v6_key(const void *x)
 {
     return trie_key_of(&((const struct v6_interval *)x)->first).high;
-}
-
-static bool sort_v4(struct acl_list *list)
-{
-    void *v = list->v4;
-    bool ok = sort(&v, &list->cap_v4, list->n_v4, sizeof *list->v4, v4_key, compare_v4);
-    list->v4 = v;
-    return ok;
-}
-
-static bool sort_v6(struct acl_list *list)
-{
-    void *v = list->v6;
-    bool ok = sort(&v, &list->cap_v6, list->n_v6, sizeof *list->v6, v6_key, compare_v6);
-    list->v6 = v;
-    return ok;
 }
 
 /* ---- what holds the same ---- */
@@ -218,7 +272,7 @@ static bool hide_name(struct acl_list *list, const struct name_ref *ref, bool su
 static bool disjoin_v4(struct acl_list *list)
 {
     size_t kept = 0;
-    if (!sort_v4(list))
+    if (!sort(list->v4, list->n_v4, sizeof *list->v4, v4_key, compare_v4))
         return false;
     for (size_t i = 0; i < list->n_v4; i++) {
         struct v4_interval x = list->v4[i];
@@ -257,7 +311,7 @@ static struct netaddr after(struct netaddr a)
 static bool disjoin_v6(struct acl_list *list)
 {
     size_t kept = 0;
-    if (!sort_v6(list))
+    if (!sort(list->v6, list->n_v6, sizeof *list->v6, v6_key, compare_v6))
         return false;
     for (size_t i = 0; i < list->n_v6; i++) {
         struct v6_interval x = list->v6[i];

@@ -36,6 +36,15 @@ static void write_number(struct writer *w, size_t value)
     write_bytes(w, digits + at, sizeof digits - at);
 }
 
+/* What is a format's own: no control bytes in it. */
+static void write_plain(struct writer *w, const char *text, size_t n)
+{
+    size_t fits = n < w->room ? n : w->room - 1;
+    memcpy(w->out, text, fits);
+    w->out += fits;
+    w->room -= fits;
+}
+
 /* %s, %.*s, %u and %zu, which is all that a reason needs: a decision is made of some ten texts, and
  * vsnprintf would take longer over them than over the look-up among a million entries. */
 static const char *write_value(struct writer *w, const char *f, va_list *args)
@@ -63,8 +72,9 @@ static void put_at(char *out, size_t size, const char *format, va_list *args)
 {
     struct writer w = {out, size};
     for (const char *f = format; *f != '\0';) {
-        size_t plain = strcspn(f, "%");
-        write_bytes(&w, f, plain);
+        const char *end = strchr(f, '%');
+        size_t plain = end == NULL ? strlen(f) : (size_t)(end - f);
+        write_plain(&w, f, plain);
         f += plain;
         if (*f == '%')
             f = write_value(&w, f + 1, args);

@@ -14,14 +14,17 @@ static unsigned ones(uint64_t v)
     return (unsigned)(v * 0x0101010101010101u >> 56);
 }
 
+/* Written out, so that compilers see one load and a swap of bytes. */
+static uint64_t get64(const uint8_t *b)
+{
+    return (uint64_t)b[0] << 56 | (uint64_t)b[1] << 48 | (uint64_t)b[2] << 40 |
+           (uint64_t)b[3] << 32 | (uint64_t)b[4] << 24 | (uint64_t)b[5] << 16 |
+           (uint64_t)b[6] << 8 | (uint64_t)b[7];
+}
+
 struct trie_key trie_key_of(const struct netaddr *a)
 {
-    struct trie_key key = {0, 0};
-    for (size_t i = 0; i < 8; i++) {
-        key.high = key.high << 8 | a->b[i];
-        key.low = key.low << 8 | a->b[8 + i];
-    }
-    return key;
+    return (struct trie_key){get64(a->b), get64(a->b + 8)};
 }
 
 bool trie_key_before(const struct trie_key *a, const struct trie_key *b)
