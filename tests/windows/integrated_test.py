@@ -172,3 +172,17 @@ def test_a_ticket_for_another_service_is_refused(service, kdc):
     assert done.returncode != 0, done
     kind, said = service.attempts()[-1]
     assert kind == "refused" and "another service" in said, said
+
+
+def test_postern_exe_itself_believes_nobody_whose_token_it_cannot_see(service, certificates, tmp_path):
+    """Wine says that the password is right and then has no token of the client."""
+    other = wine.WineService(tmp_path / "real", certificates,
+                             {"authentication": service.config["authentication"]})
+    other.environment = service.environment
+    other.start()
+    try:
+        done = curl(other, tmp_path, "never", f"CORP\\alice:{PASSWORD}", "NTLM")
+        assert done.returncode != 0, done
+        assert "QuerySecurityContextToken" in other.log() and "smtp.auth.ok" not in other.log()
+    finally:
+        assert other.stop() == 0
