@@ -307,6 +307,13 @@ static bool parse_server(struct selftest *s, struct span text)
     return true;
 }
 
+const char *selftest_limited(int code)
+{
+    return code / 100 == 4 ? ": too much within the minute for limits.rate? Wait one, or give this "
+                             "address a profile whose rate has no limit"
+                           : "";
+}
+
 int command_selftest(int argc, char **argv)
 {
     const char *config = NULL, *server = NULL, *domain = NULL;

@@ -40,4 +40,7 @@ void selftest_relay(struct selftest *s);
 void selftest_smuggling(struct selftest *s);
 void selftest_tls(struct selftest *s);
 
+/* What to add to a refusal for now: "" for other codes. */
+const char *selftest_limited(int code);
+
 #endif

@@ -239,7 +239,7 @@ void selftest_relay(struct selftest *s)
         selftest_say(s, SELFTEST_NOTE, "open relay",
                      "%zu taken as plain names of a local domain, for Drop", n.local);
     if (!ok)
-        selftest_say(s, SELFTEST_FAILED, "open relay", "sessions were refused amid the list (%d)",
-                     n.connect_code);
+        selftest_say(s, SELFTEST_FAILED, "open relay", "sessions were refused amid the list (%d)%s",
+                     n.connect_code, selftest_limited(n.connect_code));
     try_postmaster(s, &n);
 }

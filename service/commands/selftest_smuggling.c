@@ -76,7 +76,8 @@ void selftest_smuggling(struct selftest *s)
         const struct sequence *q = &sequences[i / 2];
         if (!into_data(s, &t, &code)) {
             selftest_say(s, SELFTEST_SKIPPED, "smuggling",
-                         "no message can be begun without a login (%d)", code);
+                         "no message can be begun without a login (%d)%s", code,
+                         selftest_limited(code));
             return;
         }
         tried++;

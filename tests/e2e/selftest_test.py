@@ -217,3 +217,16 @@ def test_each_fault_of_a_broken_server_is_found_and_no_other(certificates, fault
     assert re.search(FAULTS[fault], done.stdout), done.stdout
     names = {re.match(r"FAILED +([a-zA-Z ]+?)  ", line).group(1) for line in failed if "  " in line[8:]}
     assert len(failed) >= 1 and len({line.split()[1] for line in failed}) == 1, (names, failed)
+
+
+def test_a_limit_by_the_minute_is_told_as_what_stopped_it(make):
+    service = make({"limits": {"rate": {"client": {"connections": 5}}}}).start()
+    done = service.cli("selftest", timeout=120)
+    assert done.returncode == 1
+    assert re.search(r"FAILED +open relay .*\(421\): too much within the minute for limits\.rate",
+                     done.stdout), done.stdout
+    service.write({"access": {"profiles": [{"name": "selftest", "clients": ["127.0.0.0/8"],
+                                            "rate": {"client": {"connections": 0}}}]}})
+    assert service.cli("reload").returncode == 0
+    again = service.cli("selftest", timeout=120)
+    assert "(421)" not in again.stdout, again.stdout
