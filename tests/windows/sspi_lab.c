@@ -2,8 +2,9 @@
  * really judges: NTLM by the program ntlm_auth on PATH, Kerberos by MIT's library with its keytab.
  * But it keeps no token of the client and does not say who it was, and it wraps messages in another
  * order. So here a token stands for the name that the judge has left in the folder
- * POSTERN_SSPI_LAB: ntlm_auth in "accepted" (tests/windows/bin), MIT's library in "trace"
- * (KRB5_TRACE). One login at a time. In this program alone; postern.exe has the system's calls. */
+ * POSTERN_SSPI_LAB (a service has that variable from the registry): ntlm_auth in "accepted"
+ * (tests/windows/bin), MIT's library in "trace" (KRB5_TRACE). One login at a time. In this program
+ * alone; postern.exe has the system's calls. */
 #include "win32/sspi_calls.h"
 
 #include <stdbool.h>
@@ -28,8 +29,14 @@ static struct {
 /* The last line that has key in it, from behind the key; false: there is none. */
 static bool last_line(const char *file, const char *key, char out[512])
 {
-    char path[512], line[512];
+    char path[512], line[512], registered[256] = ".";
+    DWORD n = sizeof registered;
     const char *folder = getenv("POSTERN_SSPI_LAB");
+    if (folder == NULL &&
+        RegGetValueA(HKEY_LOCAL_MACHINE,
+                     "SYSTEM\\CurrentControlSet\\Control\\Session Manager\\Environment",
+                     "POSTERN_SSPI_LAB", RRF_RT_REG_SZ, NULL, registered, &n) == ERROR_SUCCESS)
+        folder = registered;
     (void)snprintf(path, sizeof path, "%s\\%s", folder == NULL ? "." : folder, file);
     FILE *f = fopen(path, "rb");
     bool found = false;
