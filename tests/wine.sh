@@ -18,8 +18,10 @@ wine_start() {
         touch "$WINEPREFIX/.ready"
     fi
     wineserver -p600 >/dev/null 2>&1 # stays between two programs
-    # The first program starts Wine's services, which keep its standard output open.
-    wine cmd /c exit </dev/null >/dev/null 2>&1
+    # The first program starts Wine's services, which keep its standard output open. It makes the
+    # machine's own store of certificates, which every Windows has and Wine makes when it is written to.
+    wine reg add 'HKLM\Software\Microsoft\SystemCertificates\My\Certificates' /f \
+        </dev/null >/dev/null 2>&1
 }
 
 # wine_stop: ends every program of that prefix, and the server.
