@@ -143,7 +143,9 @@ void reason_put_removal(char *out, size_t size, const struct control *control,
                           n - told);
         reason_append(out, size, " from %s", control->list_rule);
     }
-    if (unsure)
+    if (unsure && facts->names.state == FACT_FAILED)
+        reason_append(out, size, ", and repair the reverse DNS of the client, for the names there");
+    else if (unsure)
         reason_append(out, size,
                       facts->names.state == FACT_VALUE
                           ? ", and every other entry there that holds the client"
