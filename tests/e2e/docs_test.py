@@ -129,7 +129,8 @@ def example(tmp_path, certificates):
     made = []
 
     def build(name, next_hop="[127.0.0.1]:9"):
-        made.append(Example(tmp_path / name, certificates, name, next_hop))
+        # A short folder: the control socket's path must fit.
+        made.append(Example(tmp_path / str(len(made)), certificates, name, next_hop))
         return made[-1]
 
     yield build
