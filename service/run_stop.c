@@ -182,6 +182,7 @@ void run_tear_down(struct run *r)
     desk_free(&r->courier);
     desk_free(&r->home);
     refusals_close(&r->env.refusals);
+    rates_free(&r->env.rates);
     auth_close(&r->env.auth);
     local_account_helper_stop();
     queue_close(&r->env.queue);
