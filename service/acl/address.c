@@ -3,7 +3,7 @@
 #include "base/host_name.h"
 #include "acl/entry.h"
 #include "acl/list_parts.h"
-#include "acl/policy.h"
+#include "acl/reason.h"
 
 #include <string.h>
 

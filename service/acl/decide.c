@@ -1,6 +1,7 @@
 /* decide.c - the three questions, and why the answer is what it is. */
 #include "acl/policy.h"
 #include "acl/profile.h"
+#include "acl/rate.h"
 
 #include <string.h>
 
@@ -23,30 +24,6 @@ static void set_hit(struct acl_reason *r, const struct acl_hit *hit)
 static enum acl_verdict allow(struct acl_reason *r)
 {
     return r->verdict = ACL_ALLOW;
-}
-
-enum acl_verdict decide_need(struct acl_reason *r, unsigned facts)
-{
-    r->need = facts;
-    PUT(r->why, "the answer hangs on what is not known yet:%s%s%s%s",
-        (facts & ACL_NEED_NAMES) != 0 ? " the client's host name" : "",
-        (facts & ACL_NEED_TLS) != 0 ? " whether the session is under TLS" : "",
-        (facts & ACL_NEED_IDENTITY) != 0 ? " whether the client has authenticated" : "",
-        (facts & ACL_NEED_RATES) != 0 ? " what was counted within the last minute" : "");
-    PUT(r->change, "find out%s%s%s%s",
-        (facts & ACL_NEED_NAMES) != 0 ? " the client's confirmed host name" : "",
-        (facts & ACL_NEED_TLS) != 0 ? " whether there is TLS" : "",
-        (facts & ACL_NEED_IDENTITY) != 0 ? " who has authenticated" : "",
-        (facts & ACL_NEED_RATES) != 0 ? " what was counted" : "");
-    return r->verdict = ACL_NEED;
-}
-
-enum acl_verdict decide_refuse(struct acl_reason *r, enum acl_verdict verdict, unsigned code,
-                               const char *enhanced)
-{
-    r->code = code;
-    COPY(r->enhanced, enhanced);
-    return r->verdict = verdict;
 }
 
 /* The change for a client that a control's list shuts out. */
@@ -117,12 +94,12 @@ static enum acl_verdict decide_connect(const struct acl_policy *p, const struct 
                                 : "%s is not in the list of those kept out",
             client);
         return allow(r);
-    case ACL_MATCH_UNKNOWN: return decide_need(r, ACL_NEED_NAMES);
+    case ACL_MATCH_UNKNOWN: return reason_need(r, ACL_NEED_NAMES);
     case ACL_MATCH_FAILED:
         COPY(r->text, "Try again later");
         put_failure(r, control, f);
         put_names_change(r, control, f);
-        return decide_refuse(r, ACL_DEFER, 421, "4.7.1");
+        return reason_refuse(r, ACL_DEFER, 421, "4.7.1");
     case ACL_MATCH_NO: break;
     }
     COPY(r->text, "Access denied");
@@ -132,7 +109,7 @@ static enum acl_verdict decide_connect(const struct acl_policy *p, const struct 
                                    : "%s is listed among those that may not connect",
         client);
     put_list_change(r->change, sizeof r->change, control, f, &hit);
-    return decide_refuse(r, ACL_DENY, 554, "5.7.1");
+    return reason_refuse(r, ACL_DENY, 554, "5.7.1");
 }
 
 /* ---- MAIL ---------------------------------------------------------------------------------- */
@@ -170,7 +147,7 @@ static enum acl_verdict refuse_clear(const struct acl_facts *f, struct acl_reaso
     COPY(r->why, "the listener demands TLS, and the session is in clear");
     PUT(r->change, "use TLS, or set tls: optional for listeners[%zu]", f->listener);
     reason_append_at(r->change, sizeof r->change, &r->at);
-    return decide_refuse(r, ACL_DENY, 530, "5.7.0");
+    return reason_refuse(r, ACL_DENY, 530, "5.7.0");
 }
 
 static enum acl_verdict refuse_anonymous(const struct acl_facts *f, struct acl_reason *r)
@@ -184,7 +161,7 @@ static enum acl_verdict refuse_anonymous(const struct acl_facts *f, struct acl_r
         f->authentication_failed ? "authenticate with a valid name and password" : "authenticate",
         r->rule);
     reason_append_at(r->change, sizeof r->change, &r->at);
-    return decide_refuse(r, ACL_DENY, 530, "5.7.1");
+    return reason_refuse(r, ACL_DENY, 530, "5.7.1");
 }
 
 static bool tls_required(const struct acl_policy *p, const struct acl_facts *f)
@@ -249,12 +226,12 @@ static enum acl_verdict decide_mail(const struct acl_policy *p, const struct acl
     unsigned unknown = (tls == ACL_MATCH_UNKNOWN ? (unsigned)ACL_NEED_TLS : 0u) |
                        (login == ACL_MATCH_UNKNOWN ? (unsigned)ACL_NEED_IDENTITY : 0u);
     if (unknown != 0)
-        return decide_need(r, unknown);
+        return reason_need(r, unknown);
     if (tls == ACL_MATCH_FAILED || login == ACL_MATCH_FAILED) {
         COPY(r->text, "Try again later");
         COPY(r->why, "who the client is could not be found out");
         PUT(r->change, "repair what %s asks", r->rule);
-        return decide_refuse(r, ACL_DEFER, 450, "4.7.1");
+        return reason_refuse(r, ACL_DEFER, 450, "4.7.1");
     }
     return profile_decide(p, f, ACL_STEP_SENDER, r);
 }
@@ -340,7 +317,7 @@ static enum acl_verdict defer_relay(const struct acl_policy *p, const struct acl
     put_unable(f, r);
     put_failure(r, &p->relay, f);
     put_names_change(r, &p->relay, f);
-    return decide_refuse(r, ACL_DEFER, 450, "4.7.1");
+    return reason_refuse(r, ACL_DEFER, 450, "4.7.1");
 }
 
 static enum acl_verdict deny_relay(const struct acl_policy *p, const struct acl_facts *f,
@@ -375,7 +352,7 @@ static enum acl_verdict deny_relay(const struct acl_policy *p, const struct acl_
             f->authentication_failed ? "authenticate with a valid name and password"
                                      : "authenticate");
     put_list_change(r->change, sizeof r->change, &p->relay, f, &relay->hit);
-    return decide_refuse(r, ACL_DENY, 550, "5.7.1");
+    return reason_refuse(r, ACL_DENY, 550, "5.7.1");
 }
 
 /* whom: the half sentence that says why the relay right is asked for. */
@@ -391,7 +368,7 @@ static enum acl_verdict ask_relay(const struct acl_policy *p, const struct acl_f
     case ACL_MATCH_UNKNOWN: break;
     }
     set_rule(r, p->relay.rule, &p->relay.list_at);
-    return decide_need(r, relay.need);
+    return reason_need(r, relay.need);
 }
 
 /* What could route the mail onwards from inside the local part (facts: the open-relay list). */
@@ -435,7 +412,7 @@ static enum acl_verdict deny_bare(const struct acl_facts *f, struct acl_reason *
     COPY(r->hint, "a recipient needs a domain");
     COPY(r->why, "the recipient has no domain; only postmaster may go without one");
     COPY(r->change, "write the recipient with its domain");
-    return decide_refuse(r, ACL_DENY, 550, "5.1.3");
+    return reason_refuse(r, ACL_DENY, 550, "5.1.3");
 }
 
 static enum acl_verdict judge_rcpt(const struct acl_policy *p, const struct acl_facts *f,

@@ -2,6 +2,7 @@
 
 #include "acl/policy.h"
 #include "acl/profile.h"
+#include "acl/rate.h"
 
 #define CHANGE(r, ...) reason_put((r)->change, sizeof(r)->change, __VA_ARGS__)
 

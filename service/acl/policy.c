@@ -6,118 +6,11 @@
 #include "acl/list_parts.h"
 #include "acl/profile.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* 10,000 domains with names of usual length stay far below it. */
 enum { POLICY_MEMORY_MAX = 256 * 1024 * 1024 };
-
-struct writer {
-    char *out;
-    size_t room; /* the NUL's place included */
-};
-
-static void write_bytes(struct writer *w, const char *text, size_t n)
-{
-    for (size_t i = 0; i < n && w->room > 1; i++, w->room--) {
-        unsigned char c = (unsigned char)text[i];
-        *w->out++ = c < 0x20 || c == 0x7f ? '?' : text[i];
-    }
-}
-
-static void write_number(struct writer *w, size_t value)
-{
-    char digits[24];
-    size_t at = sizeof digits;
-    do
-        digits[--at] = (char)('0' + value % 10);
-    while ((value /= 10) > 0);
-    write_bytes(w, digits + at, sizeof digits - at);
-}
-
-/* What is a format's own: no control bytes in it. */
-static void write_plain(struct writer *w, const char *text, size_t n)
-{
-    size_t fits = n < w->room ? n : w->room - 1;
-    memcpy(w->out, text, fits);
-    w->out += fits;
-    w->room -= fits;
-}
-
-/* %s, %.*s, %u and %zu, which is all that a reason needs: a decision is made of some ten texts, and
- * vsnprintf would take longer over them than over the look-up among a million entries. */
-static const char *write_value(struct writer *w, const char *f, va_list *args)
-{
-    switch (*f) {
-    case 's': {
-        const char *text = va_arg(*args, const char *);
-        write_bytes(w, text, strlen(text));
-        return f + 1;
-    }
-    case '.': {
-        int n = va_arg(*args, int);
-        const char *text = va_arg(*args, const char *);
-        write_bytes(w, text, n < 0 ? 0 : (size_t)n);
-        return f + 3; /* ".*s" */
-    }
-    case 'u': write_number(w, va_arg(*args, unsigned)); return f + 1;
-    case 'z': write_number(w, va_arg(*args, size_t)); return f + 2;
-    default: write_bytes(w, "%", 1); return f;
-    }
-}
-
-/* Formats at the given place, with room for size bytes; control bytes become '?'. */
-static void put_at(char *out, size_t size, const char *format, va_list *args)
-{
-    struct writer w = {out, size};
-    for (const char *f = format; *f != '\0';) {
-        const char *end = strchr(f, '%');
-        size_t plain = end == NULL ? strlen(f) : (size_t)(end - f);
-        write_plain(&w, f, plain);
-        f += plain;
-        if (*f == '%')
-            f = write_value(&w, f + 1, args);
-    }
-    *w.out = '\0';
-}
-
-void reason_append(char *out, size_t size, const char *format, ...)
-{
-    size_t at = strlen(out);
-    va_list args;
-    va_start(args, format);
-    put_at(out + at, size - at, format, &args);
-    va_end(args);
-}
-
-void reason_put(char *out, size_t size, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    put_at(out, size, format, &args);
-    va_end(args);
-}
-
-void reason_copy(char *out, size_t size, const char *text)
-{
-    struct writer w = {out, size};
-    write_bytes(&w, text, strlen(text));
-    *w.out = '\0';
-}
-
-void reason_append_at(char *out, size_t size, const struct acl_position *at)
-{
-    if (at->line > 0)
-        reason_append(out, size, " (%s:%u)", at->file == NULL ? "" : at->file, at->line);
-}
-
-void reason_put_item(char *out, size_t size, size_t i, size_t n, const char *text,
-                     const struct acl_position *at)
-{
-    reason_append(out, size, "%s\"%s\"", i == 0 ? "remove " : i + 1 < n ? ", " : " and ", text);
-    reason_append_at(out, size, at);
-}
 
 void reason_put_removal(char *out, size_t size, const struct control *control,
                         const struct acl_facts *facts, const struct acl_hit *hit)
@@ -159,6 +52,19 @@ bool policy_keep_at(struct acl_policy *p, const struct acl_position *from, struc
         return true;
     to->file = arena_str(&p->memory, from->file);
     return to->file != NULL;
+}
+
+bool policy_keep_rates(struct acl_policy *p, const struct acl_rate_limits *from,
+                       struct acl_rate_limits *to)
+{
+    *to = *from;
+    for (size_t by = 0; by < ACL_RATE_BYS; by++)
+        for (size_t rate = 0; rate < ACL_RATES; rate++) {
+            p->has_rates = p->has_rates || from->v[by][rate].most > 0;
+            if (!policy_keep_at(p, &from->v[by][rate].at, &to->v[by][rate].at))
+                return false;
+        }
+    return true;
 }
 
 static bool keep_control(struct acl_policy *p, const struct acl_control_options *options,
@@ -269,7 +175,7 @@ static bool keep_all(struct acl_policy *p, const struct acl_options *options,
            policy_keep_at(p, &options->anonymous_at, &p->anonymous_at) &&
            policy_keep_at(p, &options->hostname_at, &p->hostname_at) &&
            keep_listeners(p, options) && keep_domains(p, options, problems) &&
-           profiles_make(p, options, problems) && rates_make(p, &options->rates, &p->rates);
+           profiles_make(p, options, problems) && policy_keep_rates(p, &options->rates, &p->rates);
 }
 
 /* Seals the caller's list, or makes an empty one in its place. */

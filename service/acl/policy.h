@@ -1,11 +1,11 @@
-/* policy.h - the built form of acl_options, and small helpers for the reason. Inside acl only. */
+/* policy.h - the built form of acl_options. Inside acl only. */
 #ifndef POSTERN_ACL_POLICY_H
 #define POSTERN_ACL_POLICY_H
 
 #include "acl/acl.h"
 #include "acl/names.h"
+#include "acl/reason.h"
 #include "base/arena.h"
-#include "base/compiler.h"
 
 struct control {
     const char *rule;      /* "access.connection", "access.relay" */
@@ -52,6 +52,9 @@ const struct policy_domain *policy_domain_find(const struct acl_policy *p, struc
 
 /* policy.c: a position whose file name is the policy's own. */
 bool policy_keep_at(struct acl_policy *p, const struct acl_position *from, struct acl_position *to);
+/* policy.c: limits with such positions; has_rates where one of them limits. */
+bool policy_keep_rates(struct acl_policy *p, const struct acl_rate_limits *from,
+                       struct acl_rate_limits *to);
 
 /* decide.c: the reason of a step that let the client pass, where a later one of its stage settles
  * it. */
@@ -72,18 +75,5 @@ enum { HOLDERS_TOLD = 16, ITEM_ROOM = 96 };
  * that hold it: "remove "A" (file:1) and "B" (file:2) from LIST". hit: of acl_list_match. */
 void reason_put_removal(char *out, size_t size, const struct control *control,
                         const struct acl_facts *facts, const struct acl_hit *hit);
-
-/* For such a list: the part in front of entry i of n, and the end. */
-void reason_put_item(char *out, size_t size, size_t i, size_t n, const char *text,
-                     const struct acl_position *at);
-
-/* printf into a field of the reason, of %s, %.*s, %u, %zu; cut to fit, control bytes become '?'. */
-void reason_put(char *out, size_t size, const char *format, ...) PRINTF_LIKE(3, 4);
-/* The text as it is, cut to fit; quicker than "%s". */
-void reason_copy(char *out, size_t size, const char *text);
-/* As reason_put, behind what is there. */
-void reason_append(char *out, size_t size, const char *format, ...) PRINTF_LIKE(3, 4);
-/* " (postern.yaml:31)", or "" for a default. */
-void reason_append_at(char *out, size_t size, const struct acl_position *at);
 
 #endif

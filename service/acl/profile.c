@@ -27,7 +27,7 @@ static bool make_profile(struct acl_policy *p, const struct acl_profile_options 
         to->accounts[to->n_accounts] = account;
     }
     return (from->clients == NULL || acl_list_seal(from->clients, &e)) &&
-           rates_make(p, &from->rates, &to->rates) &&
+           policy_keep_rates(p, &from->rates, &to->rates) &&
            address_set_make(&p->memory, &from->senders, &to->senders, problems) &&
            address_set_make(&p->memory, &from->recipients_allow, &to->allow, problems) &&
            address_set_make(&p->memory, &from->recipients_refuse, &to->refuse, problems);
@@ -129,12 +129,12 @@ enum acl_verdict profile_unsure(const struct acl_policy *p, const struct profile
     *r = (struct acl_reason){.stage = stage, .step = step};
     name_rule(p, first, "", &first->at, r);
     if (need != 0)
-        return decide_need(r, need);
+        return reason_need(r, need);
     COPY(r->text, "Try again later");
     COPY(r->hint, "for now: who you are could not be found out");
     PUT(r->why, "whether %s is this client's could not be found out", r->rule);
     COPY(r->change, "repair the reverse DNS of the client, or list its address in the profile");
-    return decide_refuse(r, ACL_DEFER, stage == ACL_CONNECT ? 421 : 450, "4.7.1");
+    return reason_refuse(r, ACL_DEFER, stage == ACL_CONNECT ? 421 : 450, "4.7.1");
 }
 
 static enum acl_verdict too_hard(struct acl_reason *r)
@@ -142,7 +142,7 @@ static enum acl_verdict too_hard(struct acl_reason *r)
     COPY(r->text, "Try again later");
     PUT(r->why, "a pattern of %s takes too many steps on this address", r->rule);
     COPY(r->change, "simplify the pattern");
-    return decide_refuse(r, ACL_DEFER, 450, "4.7.1");
+    return reason_refuse(r, ACL_DEFER, 450, "4.7.1");
 }
 
 static void put_add(struct acl_reason *r, struct span address, const struct acl_position *at)
@@ -193,7 +193,7 @@ static enum acl_verdict judge_sender(const struct acl_policy *p, const struct pr
     PUT(r->why, "the client's profile names its senders, and %s%.*s is not among them",
         sender.n == 0 ? "<>" : "", SPAN_ARG(sender));
     put_add(r, sender, &x->senders.at);
-    return decide_refuse(r, ACL_DENY, 550, "5.7.1");
+    return reason_refuse(r, ACL_DENY, 550, "5.7.1");
 }
 
 static enum acl_verdict deny_recipient(const struct acl_facts *f, const char *why,
@@ -202,7 +202,7 @@ static enum acl_verdict deny_recipient(const struct acl_facts *f, const char *wh
     PUT(r->text, "Recipient %.*s is not allowed for this client",
         SPAN_ARG(span_sub(f->recipient.text, 0, 256)));
     COPY(r->why, why);
-    return decide_refuse(r, ACL_DENY, 550, "5.7.1");
+    return reason_refuse(r, ACL_DENY, 550, "5.7.1");
 }
 
 /* All entries that hold the recipient. */

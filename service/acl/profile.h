@@ -36,21 +36,4 @@ enum acl_match profile_holds(const struct profile *x, const struct acl_facts *f,
 enum acl_verdict profile_unsure(const struct acl_policy *p, const struct profile *first,
                                 unsigned need, struct acl_reason *r);
 
-/* rate.c: the step ACL_STEP_RATE of r->stage, asked when all else allows. *r stays as it is for an
- * ALLOW. */
-enum acl_verdict rate_decide(const struct acl_policy *p, const struct acl_facts *f,
-                             struct acl_reason *r);
-bool rates_make(struct acl_policy *p, const struct acl_rate_limits *from,
-                struct acl_rate_limits *to);
-
-/* For the walk: the reason of a limit of this stage that lets the client pass; false: there is
- * none. */
-bool rate_passed(const struct acl_policy *p, const struct acl_facts *f, enum acl_stage stage,
-                 enum acl_rate_by by, enum acl_rate rate, struct acl_reason *r);
-
-/* decide.c: the common ends of a decision. */
-enum acl_verdict decide_need(struct acl_reason *r, unsigned facts);
-enum acl_verdict decide_refuse(struct acl_reason *r, enum acl_verdict verdict, unsigned code,
-                               const char *enhanced);
-
 #endif

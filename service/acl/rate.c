@@ -2,6 +2,7 @@
  * says once somebody has counted. Counting itself is the session's. */
 #include "acl/policy.h"
 #include "acl/profile.h"
+#include "acl/rate.h"
 
 #include <string.h>
 
@@ -16,19 +17,6 @@ const char *acl_rate_name(enum acl_rate_by by, enum acl_rate rate)
         {"client.connections", "client.messages", "client.recipients"},
         {"account.connections", "account.messages", "account.recipients"}};
     return names[by][rate];
-}
-
-bool rates_make(struct acl_policy *p, const struct acl_rate_limits *from,
-                struct acl_rate_limits *to)
-{
-    *to = *from;
-    for (size_t by = 0; by < ACL_RATE_BYS; by++)
-        for (size_t rate = 0; rate < ACL_RATES; rate++) {
-            p->has_rates = p->has_rates || from->v[by][rate].most > 0;
-            if (!policy_keep_at(p, &from->v[by][rate].at, &to->v[by][rate].at))
-                return false;
-        }
-    return true;
 }
 
 /* Who has logged in is known at MAIL, so that is where the connections of an account are counted.
@@ -145,19 +133,19 @@ static enum acl_verdict deny(const struct acl_facts *f, const struct acl_rate_li
         PUT(r->change, "wait %u s, or ", use->wait_s);
     reason_append(r->change, sizeof r->change, "set %s: %u", r->rule, use->used + 1);
     reason_append_at(r->change, sizeof r->change, &limit->at);
-    return decide_refuse(r, ACL_DENY, replies[rate].code, replies[rate].enhanced);
+    return reason_refuse(r, ACL_DENY, replies[rate].code, replies[rate].enhanced);
 }
 
 static enum acl_verdict whose_account(const struct acl_facts *f, unsigned need,
                                       struct acl_reason *r)
 {
     if (f->identity_state == FACT_UNKNOWN)
-        return decide_need(r, need | ACL_NEED_IDENTITY);
+        return reason_need(r, need | ACL_NEED_IDENTITY);
     COPY(r->text, "Try again later");
     COPY(r->hint, "for now: authentication is not available");
     COPY(r->why, "who has authenticated could not be found out, and accounts are limited");
     PUT(r->change, "repair what tells who has authenticated, or set %s: 0", r->rule);
-    return decide_refuse(r, ACL_DEFER, 450, "4.7.1");
+    return reason_refuse(r, ACL_DEFER, 450, "4.7.1");
 }
 
 /* One limit: what it hangs on is added to *need; *r is filled for what is no ALLOW. */
@@ -184,7 +172,7 @@ static enum acl_verdict judge(const struct acl_policy *p, const struct acl_facts
         if (f->rates.state == FACT_VALUE)
             (void)deny(f, c.limit, by, rate, &mine);
         else
-            (void)decide_need(&mine, ACL_NEED_RATES);
+            (void)reason_need(&mine, ACL_NEED_RATES);
     }
     *r = mine;
     return r->verdict;
