@@ -204,7 +204,8 @@ static bool add_key(struct edit *x, const struct yaml_node *map, size_t from, st
         return refuse(x, "a section of a form that cannot be edited in place");
     size_t at =
         braces ? byte_of(x->text, map->begin) + 1 : byte_of(x->text, map->pairs[0].key_begin);
-    bool json = !braces && x->text.p[at] == '"' && map->flow;
+    /* A key of nothing (`?`) stands at the text's end. */
+    bool json = !braces && map->flow && at < x->text.n && x->text.p[at] == '"';
     put_before(x, at);
     put_rest(x, from, entry, json);
     if (!braces && map->flow) {
