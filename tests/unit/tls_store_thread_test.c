@@ -553,8 +553,8 @@ static void the_system_s_own_store_is_asked_where_no_other_is_given(void **state
     assert_null(tls_server_context(&o, &e));
     assert_int_equal(e.class, ERR_PERM);
     assert_non_null(strstr(e.text, "LocalMachine/My"));
-    assert_non_null(
-        strstr(e.text, cert_store_system() == NULL ? "only on Windows" : "none of its"));
+    if (strstr(e.text, cert_store_system() == NULL ? "only on Windows" : "none of its") == NULL)
+        fail_msg("%s", e.text);
 }
 
 /* ---- threads ---- */
