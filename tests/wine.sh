@@ -19,16 +19,7 @@ wine_start() {
     fi
     wineserver -p600 >/dev/null 2>&1 # stays between two programs
     # The first program starts Wine's services, which keep its standard output open.
-    wine cmd /c exit </dev/null >/dev/null 2>&1 || return 1
-    # The machine's own store of certificates, which every Windows has, Wine makes when it is
-    # written to. A program that comes while the services start may fail: it is tried again.
-    local store='HKLM\Software\Microsoft\SystemCertificates\My\Certificates' tries
-    for tries in 1 2 3 4 5; do
-        wine reg add "$store" /f </dev/null >/dev/null 2>&1 &&
-            wine reg query "$store" </dev/null >/dev/null 2>&1 && return 0
-        sleep "$tries"
-    done
-    return 1
+    wine cmd /c exit </dev/null >/dev/null 2>&1
 }
 
 # wine_stop: ends every program of that prefix, and the server.

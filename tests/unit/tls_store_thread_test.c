@@ -553,7 +553,11 @@ static void the_system_s_own_store_is_asked_where_no_other_is_given(void **state
     assert_null(tls_server_context(&o, &e));
     assert_int_equal(e.class, ERR_PERM);
     assert_non_null(strstr(e.text, "LocalMachine/My"));
-    if (strstr(e.text, cert_store_system() == NULL ? "only on Windows" : "none of its") == NULL)
+    /* Wine makes a machine's store when it is first written to. */
+    bool said = cert_store_system() == NULL ? strstr(e.text, "only on Windows") != NULL
+                                            : strstr(e.text, "none of its") != NULL ||
+                                                  strstr(e.text, "CertOpenStore") != NULL;
+    if (!said)
         fail_msg("%s", e.text);
 }
 
