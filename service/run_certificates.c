@@ -53,7 +53,6 @@ static void looked(struct lane_job *job)
 {
     struct run_certificates *c = LIST_ENTRY(job, struct run_certificates, job);
     struct run *r = LIST_ENTRY(c, struct run, certificates);
-    c->asked = false;
     if (r->tls == c->in_force && c->timer != NULL &&
         !r->stopping) { /* no reload has come between */
         if (!c->ok)
@@ -83,8 +82,7 @@ static void tick(void *arg)
         c->policy = policy_ref(r->policy);
         c->in_force = tls_ref(r->tls);
         c->job = (struct lane_job){.run = look, .done = looked, .home = r->main};
-        c->asked = lane_submit(r->env.file_lane, &c->job) == LANE_OK;
-        if (c->asked)
+        if (lane_submit(r->env.file_lane, &c->job) == LANE_OK)
             return;
         tls_unref(&c->in_force);
         policy_unref(&c->policy);

@@ -110,7 +110,6 @@ static void looked(struct lane_job *job)
     struct run_lists *l = LIST_ENTRY(job, struct run_lists, job);
     struct run *r = LIST_ENTRY(l, struct run, lists);
     bool current = r->policy == l->policy; /* no reload has come between */
-    l->asked = false;
     if (l->changed && current && !r->stopping) {
         if (l->fresh != NULL)
             take(r);
@@ -154,8 +153,7 @@ static void tick(void *arg)
         l->policy = policy_ref(r->policy);
         config_messages_init(&l->messages);
         l->job = (struct lane_job){.run = look, .done = looked, .home = r->main};
-        l->asked = lane_submit(r->env.file_lane, &l->job) == LANE_OK;
-        if (l->asked)
+        if (lane_submit(r->env.file_lane, &l->job) == LANE_OK)
             return;
         policy_unref(&l->policy);
     }

@@ -31,8 +31,7 @@ struct run_desk {
 /* Watches the list files of the policy in force; run_lists.c. */
 struct run_lists {
     struct worker_timer *timer;
-    struct lane_job job; /* on the file lane, one at a time */
-    bool asked;
+    struct lane_job job;   /* on the file lane, one at a time */
     struct policy *policy; /* the job's: whose lists it looks at */
     struct policy *fresh;  /* its result, or NULL */
     struct config_messages messages;
@@ -46,8 +45,7 @@ struct run_lists {
 /* Looks at the certificates of the system's store; run_certificates.c. */
 struct run_certificates {
     struct worker_timer *timer;
-    struct lane_job job; /* on the file lane, one at a time */
-    bool asked;
+    struct lane_job job;   /* on the file lane, one at a time */
     struct policy *policy; /* the job's */
     struct tls_context *in_force;
     struct tls_context *fresh; /* its result, or NULL */

@@ -79,17 +79,6 @@ class Relay(Service):
             found = re.search(r"^AUTH (.*)$", client.ehlo.text, re.M)
             return set(found.group(1).split()) if found else set()
 
-    def attempts(self):
-        """What the log says of each login: ("ok", identity) or ("refused", reason)."""
-        found = []
-        for line in self.log().splitlines():
-            kind = re.search(r"smtp\.auth\.(ok|refused|busy)", line)
-            if kind:
-                fields = dict(re.findall(r'(\w+)=("(?:[^"\\]|\\.)*"|\S+)', line))
-                word = fields.get("user") if kind[1] == "ok" else fields.get("reason", "busy")
-                found.append((kind[1], (word or "").strip('"').replace("\\\\", "\\")))
-        return found
-
     def need(self, kind):
         """A build may have been made without a backend's library."""
         if f"({kind})" in self.log() and "no such backend" in self.log():

@@ -232,6 +232,17 @@ class Service:
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
+    def attempts(self):
+        """What the log says of each login: ("ok", identity) or ("refused", reason)."""
+        found = []
+        for line in self.log().splitlines():
+            kind = re.search(r"smtp\.auth\.(ok|refused|busy)", line)
+            if kind:
+                fields = dict(re.findall(r'(\w+)=("(?:[^"\\]|\\.)*"|\S+)', line))
+                word = fields.get("user") if kind[1] == "ok" else fields.get("reason", "busy")
+                found.append((kind[1], (word or "").strip('"').replace("\\\\", "\\")))
+        return found
+
     def wait_log(self, pattern, timeout=15, flags=0):
         end = time.monotonic() + timeout * PATIENCE
         while time.monotonic() < end:

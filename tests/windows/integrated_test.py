@@ -29,17 +29,6 @@ class Lab(wine.WineService):
         postern.BINARY = LAB
         return postern.Service.start(self, wait, timeout)
 
-    def attempts(self):
-        """What the log says of each login: ("ok", identity) or ("refused", reason)."""
-        found = []
-        for line in self.log().splitlines():
-            kind = re.search(r"smtp\.auth\.(ok|refused|busy)", line)
-            if kind:
-                fields = dict(re.findall(r'(\w+)=("(?:[^"\\]|\\.)*"|\S+)', line))
-                word = fields.get("user") if kind[1] == "ok" else fields.get("reason", "busy")
-                found.append((kind[1], (word or "").strip('"').replace("\\\\", "\\")))
-        return found
-
 
 @pytest.fixture(scope="module")
 def kdc(tmp_path_factory):
